@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sessiongate.core.sources.support import innodb
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.innodb import InnoDB
+from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect
-from sessiongate.core.sources.support.processlist import integer
 from sessiongate.core.sources.support.thread_activity import Transaction, Transactions
 
 NOW = 1_800_000_000.0

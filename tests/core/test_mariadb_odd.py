@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from sessiongate.core.sources import mariadb as source_module
 from sessiongate.core.sources.base import Observation, Observed
 from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect
-from sessiongate.core.sources.support.processlist import ThreadRow, integer
+from sessiongate.core.sources.support.processlist import ThreadRow
 from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2

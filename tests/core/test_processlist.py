@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import Observation, TcpLink
 from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect
 from sessiongate.core.sources.support.processlist import (
     ProcessList,
     ThreadRow,
     Threads,
-    integer,
 )
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.core.sources.support.thread_activity import (

@@ -113,4 +113,6 @@ def read_source(value: SourceValue) -> SourceConfig:
 
 
 def _option(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

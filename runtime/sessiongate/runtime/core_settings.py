@@ -24,7 +24,7 @@ from sessiongate.runtime.urls import redacted
 from sessiongate.v1.address import DEFAULT_ADDRESS
 
 # A source as the user writes it: its URL, or a table with ``url`` and options.
-SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool]
+SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool | list[str]]
 
 
 def _source(value: object) -> SourceValue:
@@ -34,9 +34,11 @@ def _source(value: object) -> SourceValue:
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
         raise ValueError('must be a URL, or a table with "url" and options')
     for key, option in value.items():
-        if not isinstance(option, str | int | float | bool):
+        is_list = isinstance(option, list) and all(isinstance(each, str) for each in option)
+        if not is_list and not isinstance(option, str | int | float | bool):
             raise ValueError(
-                f"option {redacted(key)} of a source must be a string, a number, true or false"
+                f"option {redacted(key)} of a source must be a string, a list of strings,"
+                " a number, true or false"
             )
     return value
 

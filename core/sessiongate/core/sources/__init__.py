@@ -1,6 +1,10 @@
 """What a plugin that adds a kind of source needs; docs/plugins.md describes each name."""
 
 from sessiongate.core.sources.base import (
+    ActError,
+    ActFault,
+    ActingSource,
+    Action,
     Observation,
     Observed,
     OpenSource,
@@ -9,11 +13,17 @@ from sessiongate.core.sources.base import (
     SourceConfigError,
     SourceConnectError,
     SourceError,
+    Strike,
+    Target,
     TcpLink,
     Unreadable,
 )
 
 __all__ = [
+    "ActError",
+    "ActFault",
+    "ActingSource",
+    "Action",
     "Observation",
     "Observed",
     "OpenSource",
@@ -22,6 +32,8 @@ __all__ = [
     "SourceConfigError",
     "SourceConnectError",
     "SourceError",
+    "Strike",
+    "Target",
     "TcpLink",
     "Unreadable",
 ]

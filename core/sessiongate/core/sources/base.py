@@ -16,6 +16,12 @@ from traceback import extract_tb
 from typing import Protocol, runtime_checkable
 from urllib.parse import unquote
 
+from sessiongate.core.sources.acting import ActError as ActError
+from sessiongate.core.sources.acting import ActFault as ActFault
+from sessiongate.core.sources.acting import ActingSource as ActingSource
+from sessiongate.core.sources.acting import Action as Action
+from sessiongate.core.sources.acting import Strike as Strike
+from sessiongate.core.sources.acting import Target as Target
 from sessiongate.core.sources.observed import Observed as Observed
 from sessiongate.core.sources.observed import TcpLink as TcpLink
 from sessiongate.core.sources.observed import Unreadable as Unreadable
@@ -51,7 +57,7 @@ _OPTION_ALIASES = {
     **dict.fromkeys(("tz", "time_zone"), "timezone"),
 }
 _URL_PARTS = ("user", "username", "host", "hostaddr", "port", "dbname", "database")
-COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
+COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions", "actions")
 
 
 class SourceConfigError(ValueError):
@@ -114,9 +120,10 @@ class SourceConfig:
     ``name`` is unique in a core, and stable: ids are kept under it. Without a
     ``name`` option it is the URL's host and port, or the end of its path, or the
     kind (`runtime.urls`). ``interval`` (seconds from the end of one
-    observation to the next), ``timeout`` (seconds that one may take) and
-    ``max_sessions`` (sessions read beyond it are left out) are options of every
-    kind; ``options`` holds the kind's own.
+    observation to the next), ``timeout`` (seconds that one may take),
+    ``max_sessions`` (sessions read beyond it are left out) and ``actions`` (what
+    may be done to its sessions) are options of every kind; ``options`` holds the
+    kind's own.
     """
 
     kind: str
@@ -125,6 +132,7 @@ class SourceConfig:
     interval: float = DEFAULT_INTERVAL
     timeout: float = DEFAULT_TIMEOUT
     max_sessions: int = DEFAULT_MAX_SESSIONS
+    actions: frozenset[Action] = frozenset()
     options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold one too
     # Whether errors may repeat option names; false if one may be part of a password.
     names_are_plain: bool = True
@@ -158,6 +166,7 @@ class SourceConfig:
             interval=_positive(options, label, "interval", DEFAULT_INTERVAL),
             timeout=_positive(options, label, "timeout", DEFAULT_TIMEOUT),
             max_sessions=_count(options, label, "max_sessions", DEFAULT_MAX_SESSIONS),
+            actions=_actions(options, label),
             options=options,
             names_are_plain=found.names_are_plain,
         )
@@ -229,6 +238,19 @@ def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
     return int(value)
 
 
+def _actions(options: dict[str, str], name: str) -> frozenset[Action]:
+    """Remove the actions from the options, and return them."""
+    words = [word.strip() for word in options.pop("actions", "").split(",")]
+    allowed = [*map(str, Action)]
+    for word in filter(None, words):
+        if word not in allowed:
+            raise SourceConfigError(
+                f"source {name}: actions must be a list of {' and '.join(allowed)},"
+                f" got {redacted(word)}{did_you_mean(word, allowed)}"
+            )
+    return frozenset(map(Action, filter(None, words)))
+
+
 OpenSource = Callable[[SourceConfig], Source]
 
 
@@ -282,4 +304,16 @@ def open_source(config: SourceConfig) -> Source:
             f"{plugin} must return a Source, which has observe and close;"
             f" it returned {type(source).__name__}"
         )
+    _refuse_impossible(config, source)
     return source
+
+
+def _refuse_impossible(config: SourceConfig, source: Source) -> None:
+    """Raise `SourceConfigError` for actions that this kind of source cannot do."""
+    possible = source.possible_actions if isinstance(source, ActingSource) else ()
+    if impossible := sorted(config.actions.difference(possible)):
+        allows = f"allows: {', '.join(sorted(possible))}" if possible else "allows no actions"
+        raise SourceConfigError(
+            f"source {config.label}: action {str(impossible[0])!r} is impossible;"
+            f" {config.kind} {allows}"
+        )

@@ -2,7 +2,8 @@
 
 They are read from the process list over one connection that stays open. Options:
 ``statements=true`` reads the clients' statements, ``include_self=true`` shows this
-connection too; and those of all network sources (`core.sources.support.endpoint`).
+connection too; and those of all network sources (`core.sources.support.endpoint`), also for
+those who act (`core.sources.acts.mysql`).
 """
 
 from __future__ import annotations
@@ -10,57 +11,50 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 
 from asyncmy import errors
-from asyncmy.cursors import SSCursor
 
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
+    Action,
     Observation,
     SourceConfig,
     SourceConfigError,
-    SourceConnectError,
     SourceError,
+    Strike,
+    Target,
 )
-from sessiongate.core.sources.support.causes import meaning
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.endpoint import (
+    ACTION_OPTIONS,
     CREDENTIAL_OPTIONS,
     TLS_OPTIONS,
     Endpoint,
     flag,
 )
 from sessiongate.core.sources.support.innodb import HAS_INNODB, MAX_PAIRS, InnoDB
-from sessiongate.core.sources.support.moments import timestamp
+from sessiongate.core.sources.support.mysql_cells import decoded, integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect, LockTables
 from sessiongate.core.sources.support.mysql_driver import (
-    NO_CLEARTEXT,
     Driver,
+    cause_of,
+    check_privilege,
+    fetch,
     is_servers,
-    is_unconnected,
+    log_in,
+    start_of,
 )
-from sessiongate.core.sources.support.pacing import Pace, mapped
+from sessiongate.core.sources.support.pacing import mapped
 from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.processlist import (
     ProcessList,
     Threads,
-    decoded,
-    integer,
 )
 from sessiongate.core.sources.support.received import limit_received
-from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.thread_activity import NO_TRANSACTIONS, Transactions
-from sessiongate.runtime.apart import apart
-
-# Without the PROCESS privilege the server silently shows only the user's own threads.
-# An engine's status requires the privilege too, and this engine has none: this is the
-# cheapest query that fails without it.
-_NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
-
-_NOT_ALLOWED = 1227
 
 _NO_TABLE = (1109, 1142, 1146)  # unknown, not allowed, does not exist
 
@@ -69,24 +63,15 @@ _ATTRIBUTES = (
     " FROM performance_schema.session_connect_attrs WHERE PROCESSLIST_ID IN ({})"
 )
 
-_FOREVER = 31536000  # the driver's timeout; the collector limits whole observations
-
-_DRIVER_ERRORS = 2000  # from this number on, errors are the driver's, not the server's
-
 _LOGOUT_TIMEOUT = 1.0  # seconds
 
-# Rows read at a time, and the default limit of a result.
-_AT_ONCE = 100
-
-_FEW = 1000
-
 _MAX_ATTRIBUTES = 1000  # of a client: by default the server keeps some 512 bytes
-
-_SHOWN = 200  # characters of an error text
 
 
 class MariaDBSource:
     """A server's client connections, read from its process list."""
+
+    possible_actions = (Action.CANCEL, Action.TERMINATE)
 
     def __init__(
         self,
@@ -97,9 +82,14 @@ class MariaDBSource:
         include_self: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
+        acting: Endpoint | None = None,
     ) -> None:
-        """Show sessions on ``service``; ``now`` is in seconds since the epoch."""
+        """Show sessions on ``service``; ``now`` is in seconds since the epoch.
+
+        ``acting`` is the server with other credentials, if those are for acting.
+        """
         self._endpoint = endpoint
+        self._acting = acting or endpoint
         self._service = service
         self._statements = statements
         self._include_self = include_self
@@ -125,11 +115,18 @@ class MariaDBSource:
             raise type(error)(f"{self._endpoint}: {error}") from None
         except Exception as error:  # a driver that reads garbage may raise anything
             self._drop()
-            cause = self._endpoint.censored(_cause(error))
+            cause = self._endpoint.censored(cause_of(error))
             raise SourceError(f"{self._endpoint}: {cause}") from None
         except BaseException:  # cancelled within a response: the rest would be read as the next one
             self._drop()
             raise
+
+    def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
+        """Aim at a connection."""
+        from sessiongate.core.sources.acts.mysql import aim  # only where that is allowed
+
+        seen = None if self._processes is None else self._processes.stated(target.item)
+        return aim(self._acting, seen, action, target)
 
     async def close(self) -> None:
         """Log out: otherwise the server counts an aborted client."""
@@ -153,7 +150,7 @@ class MariaDBSource:
         assert processes is not None  # noqa: S101
         transactions = await self._transactions(driver)
         async with limit_received(self._descriptor):
-            rows = await _fetch(driver, self._query, self._most)
+            rows = await fetch(driver, self._query, self._most)
         moment = self._now()
         threads = await Threads.of(rows)
         if self._has_attributes and (unknown := await processes.unknown_clients(threads)):
@@ -165,56 +162,31 @@ class MariaDBSource:
         """Return the server's transactions; None if they are not known now."""
         if self._innodb is None:
             return NO_TRANSACTIONS
-        ask = partial(_fetch, driver, most=max(self._most, MAX_PAIRS))
+        ask = partial(fetch, driver, most=max(self._most, MAX_PAIRS))
         try:
             async with limit_received(self._descriptor):
                 return await self._innodb.read(ask, self._now)
         except errors.MySQLError as error:
             if not is_servers(error):
                 raise
-            await _fetch(driver, "COMMIT")
+            await fetch(driver, "COMMIT")
             return None
 
     async def _connect(self) -> Driver:
-        endpoint = self._endpoint
-        if not endpoint.is_unix:  # the driver looks it up again, and the result is cached by then
-            await addresses(self, endpoint.host)
-        context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
-        private = context is not None or endpoint.is_unix
-        self._driver = driver = Driver(
-            host=None if endpoint.is_unix else endpoint.host,
-            port=endpoint.port,
-            unix_socket=endpoint.host if endpoint.is_unix else None,
-            user=endpoint.user,
-            password=await apart(object(), endpoint.password) or "",
-            ssl=context,
-            charset="utf8mb4",
-            # Leave text undecoded: the driver would reject a whole result for one odd character.
-            use_unicode=False,
-            conv={},
-            autocommit=True,
-            connect_timeout=_FOREVER,
-            auth_plugin_map={} if private else NO_CLEARTEXT,
-        )
-        try:
-            await driver.connect()
-        except errors.OperationalError as error:
-            if is_unconnected(error):
-                raise SourceConnectError(_cause(error)) from None
-            raise
+        self._driver = driver = await log_in(self, self._endpoint)
         _, self._transport = await driver.connect()  # already connected: this returns the transport
         async with limit_received(self._descriptor):
             return await self._introduced(driver)
 
     async def _introduced(self, driver: Driver) -> Driver:
         """Query the server's version and abilities, and return the connection."""
-        ((version, performance_schema),) = await _fetch(
+        ((version, performance_schema),) = await fetch(
             driver, "SELECT VERSION(), @@performance_schema"
         )
         has_schema = performance_schema == b"1"
         dialect = Dialect.of(decoded(version or b""), performance_schema=has_schema)
-        await self._check_privilege(driver)
-        start = _start(await _fetch(driver, dialect.start))
+        await check_privilege(driver, self._endpoint)
+        start = start_of(await fetch(driver, dialect.start))
         self._has_attributes = has_schema and await _may_read(driver, _ATTRIBUTES.format(0))
         self._innodb = await self._opened_innodb(driver, dialect.lock_tables)
         self._query = dialect.query(
@@ -228,19 +200,9 @@ class MariaDBSource:
     async def _opened_innodb(self, driver: Driver, tables: LockTables) -> InnoDB | None:
         if not await _may_read(driver, HAS_INNODB):
             return None
-        await _fetch(driver, "SET time_zone = 'SYSTEM'")  # in which InnoDB states its times
+        await fetch(driver, "SET time_zone = 'SYSTEM'")  # in which InnoDB states its times
         may_see = await _may_read(driver, tables.pairs_query(0))
         return InnoDB(tables if may_see else None, driver.thread_id(), self._most)
-
-    async def _check_privilege(self, driver: Driver) -> None:
-        try:
-            await _fetch(driver, _NEEDS_PROCESS)
-        except errors.MySQLError as error:
-            if error.args[:1] != (_NOT_ALLOWED,):
-                raise
-            raise SourceError(
-                f"user {self._endpoint.user!r} lacks the PROCESS privilege: GRANT PROCESS ON *.*"
-            ) from None
 
     def _descriptor(self) -> int:
         """Return the connection's file descriptor; -1 without a connection."""
@@ -255,35 +217,10 @@ class MariaDBSource:
             driver.close()
 
 
-async def _fetch(driver: Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
-    """Return the rows of a query. Raises `SourceError` if there are more than ``most``."""
-    driver.columns = 0
-    cursor, pace = driver.cursor(SSCursor), Pace()  # this cursor reads only what is fetched
-    await cursor.execute(query)
-    rows: list[Sequence[Cell]] = []
-    while part := await cursor.fetchmany(_AT_ONCE):
-        rows += part
-        if len(rows) > most:
-            raise SourceError(f"the response has more than {most:,} rows")
-        if pace.is_due:
-            await pace.rest()
-    await cursor.close()
-    return rows
-
-
-def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
-    """Return the server's start, in seconds since the epoch; None if it does not state it."""
-    seconds = integer(rows[0][0]) if rows else None
-    try:
-        return None if seconds is None else float(timestamp(seconds * 10**9).seconds)
-    except ValueError:
-        return None
-
-
 async def _may_read(driver: Driver, query: str) -> bool:
     """Return whether a query's table exists, and this user may read it."""
     try:
-        await _fetch(driver, query)
+        await fetch(driver, query)
     except errors.MySQLError as error:
         if error.args[0] not in _NO_TABLE:
             raise
@@ -304,7 +241,7 @@ async def _attributes(driver: Driver, idents: Iterable[int]) -> dict[int, dict[s
                 of_client[decoded(name)] = decoded(value)
 
     query = _ATTRIBUTES.format(",".join(map(str, attributes)))
-    await mapped(read, await _fetch(driver, query, _MAX_ATTRIBUTES * len(attributes)))
+    await mapped(read, await fetch(driver, query, _MAX_ATTRIBUTES * len(attributes)))
     return attributes
 
 
@@ -317,21 +254,9 @@ def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
     return None if known is None else (known, end[1])
 
 
-def _cause(error: Exception) -> str:
-    """Describe an error to an operator."""
-    if isinstance(error, errors.MySQLError) and len(error.args) == 2:
-        code, text = error.args
-        if isinstance(code, int) and code >= _DRIVER_ERRORS:
-            return meaning(" ".join(str(text).split())[:_SHOWN])
-        return f"{' '.join(str(text).split())[:_SHOWN]} ({code})"
-    if isinstance(error, RuntimeError):  # a login method requires a package
-        return str(error)[:_SHOWN]
-    return f"the response is not from a MariaDB or MySQL server ({type(error).__name__})"
-
-
 def open_source(config: SourceConfig) -> MariaDBSource:
     """Open the server that a configuration names. Raises `SourceConfigError`."""
-    config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    config.take(*("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS, *ACTION_OPTIONS))
     endpoint = Endpoint.of(config, port=DEFAULT_PORTS["mariadb"])
     if endpoint.user is None:
         raise SourceConfigError(f"source {config.name}: a user is required: //USER@HOST")
@@ -345,4 +270,5 @@ def open_source(config: SourceConfig) -> MariaDBSource:
         statements=flag(config, "statements"),
         include_self=flag(config, "include_self"),
         max_sessions=config.max_sessions,
+        acting=endpoint.for_actions(config),
     )

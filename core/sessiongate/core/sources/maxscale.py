@@ -3,7 +3,8 @@
 Versions 2.2 to 24.02; another sessiongate can be read in the same way. Options:
 ``statements=true`` requests the statements that the sessions ran; ``tls_ca`` is
 for https; ``timezone=AREA/CITY`` is the zone in which the MaxScale runs and writes
-local times; and those for a password (`core.sources.support.endpoint`).
+local times; and those for a password (`core.sources.support.endpoint`), also of those who act
+(`core.sources.acts.maxscale`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,24 @@ from zoneinfo import ZoneInfo
 
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
+    Action,
     Observation,
     SourceConfig,
     SourceConfigError,
     SourceConnectError,
     SourceError,
+    Strike,
+    Target,
     UnreadableError,
 )
 from sessiongate.core.sources.support.elements import Elements
-from sessiongate.core.sources.support.endpoint import CREDENTIAL_OPTIONS, Endpoint, flag, zone
+from sessiongate.core.sources.support.endpoint import (
+    ACTION_OPTIONS,
+    CREDENTIAL_OPTIONS,
+    Endpoint,
+    flag,
+    zone,
+)
 from sessiongate.core.sources.support.json_cursor import JsonCursor
 from sessiongate.core.sources.support.lenient_json import JsonError
 from sessiongate.core.sources.support.moments import EARLIEST, LATEST
@@ -59,6 +69,8 @@ _FIELDS = (
 class MaxScaleSource:
     """The sessions of one MaxScale."""
 
+    possible_actions = (Action.TERMINATE,)
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -67,12 +79,15 @@ class MaxScaleSource:
         statements: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
+        acting: Endpoint | None = None,
     ) -> None:
         """Read times in ``zone``, where the MaxScale runs; None: prove it from the responses.
 
-        ``now`` is in seconds since the epoch.
+        ``now`` is in seconds since the epoch. ``acting`` is the MaxScale with other
+        credentials, if those are for acting.
         """
         self._endpoint = endpoint
+        self._acting = acting or endpoint
         self._fields = ",".join((*_FIELDS, "queries") if statements else _FIELDS)
         self._now = now
         self._zone = ServerZone(zone)
@@ -105,6 +120,12 @@ class MaxScaleSource:
             raise SourceConnectError(f"{self._endpoint}: {error}") from None
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
+
+    def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
+        """Aim at a session."""
+        from sessiongate.core.sources.acts.maxscale import aim  # only where that is allowed
+
+        return aim(self._acting, self._path("sessions"), target)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -238,7 +259,7 @@ def read_server_clock(body: bytes, now: float) -> ServerClock:
 
 def open_source(config: SourceConfig) -> MaxScaleSource:
     """Open the MaxScale that a configuration names. Raises `SourceConfigError`."""
-    config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS)
+    config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS, *ACTION_OPTIONS)
     endpoint = Endpoint.of(
         config, port=DEFAULT_PORTS["maxscale+http"], tls=config.kind == "maxscale+https"
     )
@@ -249,4 +270,5 @@ def open_source(config: SourceConfig) -> MaxScaleSource:
         zone=zone(config),
         statements=flag(config, "statements"),
         max_sessions=config.max_sessions,
+        acting=endpoint.for_actions(config),
     )

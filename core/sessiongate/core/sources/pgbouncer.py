@@ -4,27 +4,32 @@ They are read from its admin console, over one connection that stays open, by a
 user in ``stats_users``. Options: ``include_self=true`` shows that connection too;
 ``timezone=AREA/CITY`` is the zone in which PgBouncer runs and writes local times,
 if it is not this machine's; and those of all network sources
-(`core.sources.support.endpoint`).
+(`core.sources.support.endpoint`), also for those who act (`core.sources.acts.pgbouncer`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from zoneinfo import ZoneInfo
 
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
+    Action,
     Observation,
     SourceConfig,
     SourceConfigError,
     SourceError,
+    Strike,
+    Target,
 )
 from sessiongate.core.sources.support.cells import (
     Cell,
     RowReader,
 )
 from sessiongate.core.sources.support.endpoint import (
+    ACTION_OPTIONS,
     CREDENTIAL_OPTIONS,
     TLS_OPTIONS,
     Endpoint,
@@ -63,6 +68,8 @@ _MAX_SETTINGS = 1000
 class PgBouncerSource:
     """The clients of one PgBouncer process."""
 
+    possible_actions = (Action.TERMINATE,)
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -70,11 +77,16 @@ class PgBouncerSource:
         zone: ZoneInfo | None = None,
         include_self: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
+        acting: Endpoint | None = None,
     ) -> None:
-        """Read times in ``zone``, where PgBouncer runs; None: this machine's zone."""
+        """Read times in ``zone``, where PgBouncer runs; None: this machine's zone.
+
+        ``acting`` is the console with other credentials, if those are for acting.
+        """
         # Read more than the core shows: it prefers the sessions that it knows already.
-        most = 2 * max_sessions
+        self._most = most = 2 * max_sessions
         self._endpoint = endpoint
+        self._acting = acting or endpoint
         self._console = LibpqClient(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
         self._read_over = 0  # the number of the console connection that was last read
         self._missed = 0  # connections since then, each to another process
@@ -119,6 +131,12 @@ class PgBouncerSource:
         config = self._console.setup_answer.rows[:_MAX_SETTINGS]
         return not self._endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
 
+    def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
+        """Aim at a client."""
+        from sessiongate.core.sources.acts.pgbouncer import aim  # only where that is allowed
+
+        return aim(self._acting, self._most, target)
+
     async def close(self) -> None:
         """Close the connection."""
         await self._console.close()
@@ -150,7 +168,7 @@ def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:
 
 def open_source(config: SourceConfig) -> PgBouncerSource:
     """Open the PgBouncer that a configuration names. Raises `SourceConfigError`."""
-    config.take("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    config.take(*("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS, *ACTION_OPTIONS))
     endpoint = Endpoint.of(config, port=DEFAULT_PORTS["pgbouncer"])
     if endpoint.path not in ("", CONSOLE):
         raise SourceConfigError(
@@ -161,4 +179,5 @@ def open_source(config: SourceConfig) -> PgBouncerSource:
         zone=zone(config),
         include_self=flag(config, "include_self"),
         max_sessions=config.max_sessions,
+        acting=endpoint.for_actions(config),
     )

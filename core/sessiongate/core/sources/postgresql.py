@@ -5,18 +5,24 @@ role that is not a member of ``pg_monitor`` (or ``pg_read_all_stats``) sees only
 that other roles' sessions exist, so nothing else is reported about them.
 Options: ``statements=true`` reads the clients' statements, ``include_self=true``
 shows that connection too; and those of all network sources
-(`core.sources.support.endpoint`).
+(`core.sources.support.endpoint`), also for those who act (`core.sources.acts.postgresql`).
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
+    Action,
     Observation,
     SourceConfig,
     SourceError,
+    Strike,
+    Target,
 )
 from sessiongate.core.sources.support.endpoint import (
+    ACTION_OPTIONS,
     CREDENTIAL_OPTIONS,
     TLS_OPTIONS,
     Endpoint,
@@ -92,21 +98,29 @@ _OTHERS = " AND a.pid <> pg_backend_pid()"
 class PostgreSQLSource:
     """A server's client backends."""
 
+    possible_actions = (Action.CANCEL, Action.TERMINATE)
+
     def __init__(
         self,
         endpoint: Endpoint,
         service: str,
         *,
         timeout: float,
+        acting: Endpoint | None = None,
         statements: bool = False,
         include_self: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
-        """Show sessions on ``service``; the server cancels queries after ``timeout`` seconds."""
+        """Show sessions on ``service``; the server cancels queries after ``timeout`` seconds.
+
+        ``acting`` is the server with other credentials, if those are for acting.
+        """
         most = max_sessions + 1  # one more, to detect an excess
         milliseconds = max(1, round(timeout * 1000))
-        database = endpoint.path or DEFAULT_DATABASE
+        self._database = database = endpoint.path or DEFAULT_DATABASE
         self._endpoint = endpoint
+        self._acting = acting or endpoint
+        self._timeout = timeout
         self._client = LibpqClient(
             endpoint, database, _SETUP.format(timeout=milliseconds), most=most
         )
@@ -135,6 +149,12 @@ class PostgreSQLSource:
             self._backends = Backends(self._service, reached)
         return await self._backends.read(answer.rows)
 
+    def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
+        """Aim at a backend."""
+        from sessiongate.core.sources.acts.postgresql import aim  # only where that is allowed
+
+        return aim(self._acting, self._database, self._timeout, action, target)
+
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
@@ -142,11 +162,13 @@ class PostgreSQLSource:
 
 def open_source(config: SourceConfig) -> PostgreSQLSource:
     """Open the server that a configuration names. Raises `SourceConfigError`."""
-    config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    config.take(*("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS, *ACTION_OPTIONS))
+    endpoint = Endpoint.of(config, port=DEFAULT_PORTS["postgresql"])
     return PostgreSQLSource(
-        Endpoint.of(config, port=DEFAULT_PORTS["postgresql"]),
+        endpoint,
         config.name,
         timeout=config.timeout,
+        acting=endpoint.for_actions(config),
         statements=flag(config, "statements"),
         include_self=flag(config, "include_self"),
         max_sessions=config.max_sessions,

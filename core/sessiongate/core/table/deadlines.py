@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from sessiongate.runtime.elapsed import elapsed
 
-Action = Callable[[], None]
+_Change = Callable[[], None]
 
 
 class Deadlines:
@@ -23,18 +23,18 @@ class Deadlines:
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock
-        self._due: dict[Action, float] = {}
+        self._due: dict[_Change, float] = {}
         self._next = math.inf  # no deadline is earlier
         self._timer: asyncio.TimerHandle | None = None
 
-    def set(self, action: Action, moment: float) -> None:
+    def set(self, action: _Change, moment: float) -> None:
         """Schedule an action, or move one that is scheduled."""
         self._due[action] = moment
         if moment < self._next:
             self._next = moment
             self._schedule()
 
-    def cancel(self, action: Action) -> None:
+    def cancel(self, action: _Change) -> None:
         """Cancel an action, if it is scheduled."""
         self._due.pop(action, None)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -24,6 +24,8 @@ from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_fil
 
 CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
+# Of those who act, if they are others than those of who reads.
+ACTION_OPTIONS = ("action_user", "action_password", "action_password_file")
 
 _MAX_PASSWORD_FILE = 64 * 1024  # bytes
 _FILE_TIMEOUT = 2.0  # seconds to wait for a file system, once
@@ -116,6 +118,30 @@ class Endpoint:
             tls=_tls(owner, options, host, tls),
             _password=options.get("password", password),
             _password_file=Path(password_file) if password_file is not None else None,
+        )
+
+    def for_actions(self, config: SourceConfig) -> Endpoint:
+        """Return the same place with the credentials to act with; by default, the same ones.
+
+        Raises `SourceConfigError` if the options contradict each other.
+        """
+        user, password, file = map(config.options.get, ACTION_OPTIONS)
+        given = [*filter(config.options.get, ACTION_OPTIONS)]
+        if given and not config.actions:
+            raise SourceConfigError(
+                f"source {config.name}: {given[0]} has no effect without actions"
+            )
+        if given and user is None:
+            raise SourceConfigError(f"source {config.name}: {given[0]} requires action_user")
+        if password is not None and file is not None:
+            raise SourceConfigError(
+                f"source {config.name}: more than one password; give it in action_password or"
+                " in action_password_file"
+            )
+        if user is None:
+            return self
+        return replace(
+            self, user=user, _password=password, _password_file=None if file is None else Path(file)
         )
 
     @property

@@ -17,9 +17,9 @@ from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.moments import LATEST
+from sessiongate.core.sources.support.mysql_cells import decoded, integer
 from sessiongate.core.sources.support.mysql_dialect import LockTables
 from sessiongate.core.sources.support.pacing import Pace, mapped
-from sessiongate.core.sources.support.processlist import decoded, integer
 from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.core.sources.support.thread_activity import Transaction, Transactions
 

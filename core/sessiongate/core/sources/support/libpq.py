@@ -60,6 +60,10 @@ def parameters_of(
     )
 
 
+class QueryRefusedError(SourceError):
+    """The server answered a query with an error."""
+
+
 class LibpqClient:
     """Queries one server, over a connection made when needed and kept while it works.
 
@@ -90,16 +94,21 @@ class LibpqClient:
         self.connections = 0  # made so far
         self.setup_answer = QueryResult((), ())  # what `setup` selected over this connection
 
-    async def query(self, *queries: str, optional: Sequence[str] = ()) -> list[QueryResult]:
+    async def query(
+        self, *queries: str, optional: Sequence[str] = (), once: bool = False
+    ) -> list[QueryResult]:
         """Return the results of queries, run one after the other, then of ``optional`` ones.
 
         The server may reject those: their result is then empty.
-        A kept connection that the server has closed is replaced once. Raises
-        `SourceError`, which names the server and contains no password;
-        `SourceConnectError` if there is nothing to connect to.
+        A kept connection that the server has closed is replaced once, unless the queries
+        must run at most ``once``. Raises `SourceError`, which names the server and contains
+        no password; `SourceConnectError` if there is nothing to connect to;
+        `QueryRefusedError` if the server rejects a query.
         """
         try:
             if self._connection is not None:
+                if once:
+                    return await self._results(queries, optional)
                 with suppress(_ClosedError):
                     return await self._results(queries, optional)
             await self._connect()
@@ -110,7 +119,8 @@ class LibpqClient:
                 raise
             # A driver that reads garbage may raise anything.
             cause = self._endpoint.censored(_cause(error))
-            raise SourceError(f"{self._endpoint}: {cause}") from None
+            kind = QueryRefusedError if isinstance(error, RefusedError) else SourceError
+            raise kind(f"{self._endpoint}: {cause}") from None
 
     async def close(self) -> None:
         """Close the connection, if there is one. The next query makes another."""

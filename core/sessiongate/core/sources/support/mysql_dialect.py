@@ -87,8 +87,15 @@ class Dialect:
         # One byte more than is kept, to detect truncation.
         info = f"LEFT({self.info}, {MAX_STATEMENT_BYTES + 1})" if statements else "NULL"
         where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
+        return f"{self._rows(info)}{where} LIMIT {most}"
+
+    def thread(self, ident: int) -> str:
+        """Return the query for the `ThreadRow` of one thread, without its statement."""
+        return f"{self._rows('NULL')} WHERE ID = {ident}"
+
+    def _rows(self, info: str) -> str:
         columns = f"ID, USER, HOST, DB, COMMAND, {info}, {_WAIT}, {self.query_id}, {self.idle}"
-        return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - all constants
+        return f"SELECT {columns} FROM {self.table}"  # noqa: S608 - all constants
 
 
 # Uptime is the server's clock now minus its clock when it started, and a statement

@@ -177,9 +177,7 @@ class Clients:
             opened = _connect(session, server, far)
             unreadable += far.unreadable
         know_empty(session, unreadable, "connections")
-        return Observed(
-            " ".join(map(str, _identity(client))), session, accepted, opened, unreadable
-        )
+        return Observed(key_of(client), session, accepted, opened, unreadable)
 
     def _time(self, cell: bytes) -> Timestamp:
         try:
@@ -245,6 +243,11 @@ def _identity(client: ClientRow) -> tuple[str | None, ...]:
     """Return what identifies a client; its ``ptr`` may be reused within a second."""
     stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
     return tuple(map(_text, stated))
+
+
+def key_of(client: ClientRow) -> str:
+    """Return the key of a client's session."""
+    return " ".join(map(str, _identity(client)))
 
 
 def _text(cell: Cell) -> str | None:

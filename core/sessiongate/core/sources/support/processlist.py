@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 from sessiongate.core.sources.base import Observation, Observed, TcpLink, Unreadable, know_empty
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.moments import LATEST
+from sessiongate.core.sources.support.mysql_cells import decoded, integer
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.core.sources.support.peer import canonical_address, split_port
 from sessiongate.core.sources.support.stability import debounce, reuse_if_same
@@ -37,8 +38,6 @@ _STATES: Mapping[bytes, SessionState] = {
 
 # The rows of the server's own threads: Daemon, Slave_IO, Slave_SQL, Slave_worker.
 _SYSTEM_COMMAND = re.compile(rb"Daemon|Slave_\w+")
-
-_NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
 
 _NO_ID = Unreadable("ID: expected a unique number")
 _NO_COMMAND = Unreadable("COMMAND: expected a command", ("state", "activity"))
@@ -113,6 +112,13 @@ class ProcessList:
         self._attributes: dict[int, Mapping[str, str]] = {}
         self._known: dict[int, _Known] = {}
         self._last: Observation | None = None
+
+    def stated(self, item: Observed) -> ThreadRow | None:
+        """Return the row of a session as it was last read; None if that gave another object."""
+        known = self._known.get(int(item.key))
+        if known is None or known.observed is not item:
+            return None
+        return ThreadRow._make((*known.stated, None))
 
     @property
     def run(self) -> tuple[float | None, tuple[str, int] | None]:
@@ -229,16 +235,9 @@ class ProcessList:
             unreadable.append(_NO_COMMAND)
         if activity := _activity(row, active, transaction):
             session.activity.CopyFrom(activity)
-        if row.user is not None and row.user != _NOBODY:
-            session.user = decoded(row.user)
+        client = set_client(session, row)
         if row.database is not None:
             session.database = decoded(row.database)
-        host, port = split_port(decoded(row.host or b""))
-        remote = canonical_address(host)
-        if port is not None:
-            session.remote, session.port = remote or host, port
-        elif host and host != "localhost":  # the name of a client on a Unix socket
-            session.remote = remote or host
         if isinstance(active, Unreadable):
             unreadable.append(active)
         elif active is not None:
@@ -254,7 +253,6 @@ class ProcessList:
             session.queries.append(query)
         elif self._statements:
             know_empty(session, (), "queries")
-        client = (remote, port) if remote is not None and port is not None else None
         link = TcpLink(client=client, server=self._server, server_id=ident)
         accepted = link if client or self._server else None
         blockers = tuple(map(str, transaction.blockers)) if transaction else ()
@@ -262,6 +260,19 @@ class ProcessList:
             str(ident), session, accepted, unreadable=tuple(unreadable), blocked_by=blockers
         )
         return _Known(row[:-1], active, transaction, observed)
+
+
+def set_client(session: Session, row: ThreadRow) -> tuple[str, int] | None:
+    """Set who a session's client is; return its address and port, if both are known."""
+    if row.user is not None and row.user != _NOBODY:
+        session.user = decoded(row.user)
+    host, port = split_port(decoded(row.host or b""))
+    remote = canonical_address(host)
+    if port is not None:
+        session.remote, session.port = remote or host, port
+    elif host and host != "localhost":  # the name of a client on a Unix socket
+        session.remote = remote or host
+    return (remote, port) if remote is not None and port is not None else None
 
 
 # When a client was last active, in seconds since the epoch. None: unknown.
@@ -280,16 +291,6 @@ class _Known:
 
 def _by_ident(thread: tuple[int, ThreadRow]) -> int:
     return thread[0]
-
-
-def decoded(cell: bytes) -> str:
-    """Decode text that the server sent, in which clients can put any bytes."""
-    return cell.decode(errors="replace")
-
-
-def integer(cell: Cell) -> int | None:
-    """Read an integer that the server sent; None if it is not one."""
-    return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
 
 
 def _is_client(row: ThreadRow) -> bool:

@@ -53,13 +53,7 @@ class RestClient:
         larger than `MAX_RESPONSE_BYTES`; `SourceConnectError` if connecting fails.
         """
         endpoint = self._endpoint
-        url = URL.build(
-            scheme="https" if endpoint.tls else "http",
-            host="localhost" if endpoint.is_unix else endpoint.host,
-            port=endpoint.port,
-            path=path,
-            query=query,
-        )
+        url = self._url(path, query)
         if self._session is None:
             self._session = await self._open()
         try:
@@ -82,10 +76,38 @@ class RestClient:
                 await refuse_tls(endpoint.host, endpoint.port)
             raise SourceError(f"GET {path}: {_cause(error)}") from None
 
+    async def delete(self, path: str) -> int:
+        """Request that a resource be deleted, once; return the status of the response.
+
+        Raises `SourceError` if there is none; `SourceConnectError` if connecting fails.
+        """
+        if self._session is None:
+            self._session = await self._open()
+        headers = await self._credentials()
+        try:
+            async with self._session.delete(
+                self._url(path, {}), headers=headers, allow_redirects=False
+            ) as response:
+                return response.status
+        except aiohttp.ClientConnectorError as error:
+            raise SourceConnectError(_cause(error)) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise SourceError(f"DELETE {path}: {_cause(error)}") from None
+
     async def close(self) -> None:
         """Close the connection."""
         if self._session is not None:
             await self._session.close()
+
+    def _url(self, path: str, query: Mapping[str, str]) -> URL:
+        endpoint = self._endpoint
+        return URL.build(
+            scheme="https" if endpoint.tls else "http",
+            host="localhost" if endpoint.is_unix else endpoint.host,
+            port=endpoint.port,
+            path=path,
+            query=query,
+        )
 
     async def _open(self) -> aiohttp.ClientSession:
         endpoint = self._endpoint

@@ -42,9 +42,9 @@ class StatsDump:
         text, others = _beginning(parts)
         end = text.find("\n\n", 0, _MAX_INFO)
         info, streams = (text[:end], text[end + 2 :]) if end >= 0 else (text[:_MAX_INFO], "")
-        fields = dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
-        pid = fields.get("Pid", "")
-        if not re.fullmatch("[0-9]{1,10}", pid):
+        fields = _fields(info)
+        pid = process_of(info)
+        if not pid:
             raise SourceError(_other_server(text))
         is_none = streams == "\n" and not others
         if end < 0 or not (is_none or _ending((streams, *others)) == "\n\n"):
@@ -57,6 +57,16 @@ class StatsDump:
             raise SourceError(f"not a response to 'show sess': {_first_line(streams)}")
         start, uptime = _seconds(fields, "Start_time_sec"), _seconds(fields, "Uptime_sec")
         return cls(pid, (streams, *others), start, uptime)
+
+
+def process_of(info: str) -> str:
+    """Return the process id in a response to ``show info``; empty if there is none."""
+    pid = _fields(info).get("Pid", "")
+    return pid if re.fullmatch("[0-9]{1,10}", pid) else ""
+
+
+def _fields(info: str) -> Mapping[str, str]:
+    return dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
 
 
 def _beginning(parts: Sequence[str]) -> tuple[str, Sequence[str]]:

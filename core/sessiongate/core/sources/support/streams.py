@@ -115,7 +115,7 @@ class Streams:
         frontend = stream.name("fe")
         if frontend == _OWN_FRONTEND and not self._include_self:
             return None
-        key = f"{pid} {stream.pointer} {frontend} {stream.name('src')}"
+        key = key_of(pid, stream)
         session = Session(native_id=stream.pointer, service=frontend)
         odd: list[Unreadable] = []
         with _recording(odd, "remote", "port"):
@@ -146,6 +146,11 @@ class Streams:
         if not self._is_here and (is_loopback(ends[0][0]) or is_loopback(ends[1][0])):
             return None
         return TcpLink(*ends)
+
+
+def key_of(pid: str, stream: Stream) -> str:
+    """Return the key of a stream's session."""
+    return f"{pid} {stream.pointer} {stream.name('fe')} {stream.name('src')}"
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""Ends clients of PgBouncer, from version 1.24 on.
+
+A client is named by its id, which its process gives once. Earlier versions have no such ids, and
+name nothing by their pointers, which are used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from sessiongate.core.sources.acting import ActError, ActFault, Strike, Target
+from sessiongate.core.sources.support.endpoint import Endpoint
+from sessiongate.core.sources.support.libpq import LibpqClient, QueryRefusedError, QueryResult
+from sessiongate.core.sources.support.mysql_cells import integer
+from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.pgbouncer_clients import key_of
+from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, rows
+
+_OLD = (
+    "PgBouncer 1.24 or later is required: earlier versions cannot end a client without the risk of"
+    " ending another one"
+)
+_NOT_FOUND = "client not found"
+_GONE = "the session has ended"
+
+
+@asynccontextmanager
+async def aim(endpoint: Endpoint, most: int, target: Target) -> AsyncIterator[Strike]:
+    """Aim at a client: see `ActingSource`. It is looked for among the first ``most`` ones."""
+    console = LibpqClient(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
+    try:
+        (answer,) = await console.query("SHOW CLIENTS")
+        if "id" not in answer.columns:
+            raise ActError(ActFault.UNSUPPORTED, _OLD)
+        ident = await _id_of(answer, target.item.key)
+        if ident is None:
+            raise ActError(ActFault.GONE, _GONE)
+        yield partial(_strike, console, ident)
+    finally:
+        await console.close()
+
+
+async def _id_of(answer: QueryResult, key: str) -> int | None:
+    """Return the id of the client with a session's key; None if there is none."""
+    pace, column = Pace(), list(answer.columns).index("id")
+    for client, cells in zip(await rows(answer), answer.rows, strict=True):
+        if key_of(client) == key:
+            return integer(cells[column])
+        if pace.is_due:
+            await pace.rest()
+    return None
+
+
+async def _strike(console: LibpqClient, ident: int) -> None:
+    # Over the same connection: another process that shares the port gives the same ids.
+    try:
+        await console.query(f"KILL_CLIENT {ident}", once=True)
+    except QueryRefusedError as error:
+        if _NOT_FOUND in str(error):
+            raise ActError(ActFault.GONE, _GONE) from None
+        hint = "; add the user that acts to admin_users" if "admin" in str(error) else ""
+        raise ActError(ActFault.REFUSED, f"{error}{hint}") from None

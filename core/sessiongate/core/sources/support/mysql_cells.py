@@ -1,0 +1,19 @@
+"""Cells of a result of MariaDB or MySQL: the bytes of a text, or None for NULL."""
+
+from __future__ import annotations
+
+import re
+
+from sessiongate.core.sources.support.cells import Cell
+
+_NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
+
+
+def decoded(cell: bytes) -> str:
+    """Decode text that the server sent, in which clients can put any bytes."""
+    return cell.decode(errors="replace")
+
+
+def integer(cell: Cell) -> int | None:
+    """Read an integer that the server sent; None if it is not one."""
+    return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
