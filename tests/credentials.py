@@ -31,7 +31,7 @@ class CredentialFiles:
         self.core_token.chmod(0o600)
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """The callers' two files, as settings."""
         return {"users": str(self.users), "token_secret": str(self.token_secret)}
 

@@ -177,7 +177,7 @@ def test_each_root_holds_a_part_of_one_namespace_and_nothing_else() -> None:
 
 
 # Names that mean the same thing wherever they are defined.
-SAME = {"app", "log", "main", "open_source"}
+SAME = {"aim", "app", "log", "main", "open_source"}
 
 
 def test_one_public_name_means_one_thing() -> None:

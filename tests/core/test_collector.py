@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.core.collect import collector as collecting
+from sessiongate.core.collect import runner as collecting
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.collect.showing import STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError

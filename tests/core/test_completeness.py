@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sessiongate.core.collect import collector as collecting
+from sessiongate.core.collect import runner as collecting
 from sessiongate.core.sources.base import (
     Observation,
     Observed,

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 from sessiongate.core.collect import endings, reconciler, showing
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.observed_times import ObservedTimes
-from sessiongate.core.collect.reconciler import Reconciler, Shared
+from sessiongate.core.collect.reconciler import Reconciler
+from sessiongate.core.collect.shared import Shared
 from sessiongate.core.history.counts import PastCountsQuery
 from sessiongate.core.history.history import History, PastPage
 from sessiongate.core.history.query import PastQuery

@@ -17,7 +17,8 @@ from sessiongate.core.collect import reconciler
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.preparation import MAX_BLOCKERS
-from sessiongate.core.collect.reconciler import Reconciler, Shared
+from sessiongate.core.collect.reconciler import Reconciler
+from sessiongate.core.collect.shared import Shared
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.sources.base import (
     Observation,

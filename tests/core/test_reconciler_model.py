@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sessiongate.core.collect import reconciler, showing
 from sessiongate.core.collect.links import Links
-from sessiongate.core.collect.reconciler import Reconciler, Shared
+from sessiongate.core.collect.reconciler import Reconciler
+from sessiongate.core.collect.shared import Shared
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of

@@ -12,7 +12,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.collect.links import Links
-from sessiongate.core.collect.reconciler import Reconciler, Shared
+from sessiongate.core.collect.reconciler import Reconciler
+from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.showing import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger

@@ -143,6 +143,12 @@ class CoreSettings:
         "Offer gRPC reflection to callers that are allowed to call the core: on or off.",
         "SWITCH",
     )
+    audit_log: str | None = setting(
+        None,
+        text,
+        "Append a line of JSON to this file for each action; without it, they go to the log.",
+        "FILE",
+    )
     core_metrics: str | None = setting(
         None,
         listener,

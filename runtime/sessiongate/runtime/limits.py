@@ -36,6 +36,12 @@ class CoreLimits:
         "Maximum encoded size of a session; larger ones are truncated.",
         "BYTES",
     )
+    max_actions: int = setting(
+        60,
+        integer_from(1),
+        "Maximum actions per minute of a caller, and on a source; further ones are refused.",
+        "N",
+    )
     idle_timeout: float = setting(
         300.0,
         seconds,

@@ -6,55 +6,24 @@ Each source has its own task, timeout and back-off; one that fails does not affe
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
-from sessiongate.core.collect.completeness import Completeness
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
-from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.places import refuse_exchange
-from sessiongate.core.collect.reconciler import Reconciler, Shared
-from sessiongate.core.collect.truncation import fitting_services, printable
+from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
+from sessiongate.core.collect.shared import Shared
+from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.sources.base import (
-    Observation,
-    Source,
-    SourceConfig,
-    SourceConnectError,
-    SourceError,
-)
+from sessiongate.core.sources.base import Source, SourceConfig
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1 import source_service_pb2
-
-log = logging.getLogger(__name__)
-
-DUTY = 4  # the pause between two observations is at least this many times the first's duration
-# Seconds between two attempts at a source that fails, and at one that cannot be connected to.
-MAX_BACK_OFF = 5.0
-MAX_CONNECT_BACK_OFF = 30.0
-WHOLE_AGAIN = 5.0  # seconds that a source is read completely before that is logged
-SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
-# Seconds beyond its interval and timeout before a source is overdue: the loop may be late.
-LATENESS = 2.0
-_LATE = "the last observation was not shown in time: the core is busy"
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of a source's observations since the core started."""
-
-    succeeded: int = 0
-    failed: int = 0
-    seconds: float = 0.0  # taken by successful ones
 
 
 class Collector:
@@ -70,10 +39,14 @@ class Collector:
         now: Callable[[], int],
         max_session: int = MAX_SESSION,
     ) -> None:
-        shared = Shared(table, ledger, Links(), FreeMemory(), stale_after, max_session, now)
+        self.terminations = Terminations()
+        shared = Shared(
+            *(table, ledger, Links(), FreeMemory(), stale_after, max_session, now),
+            self.terminations,
+        )
         self._table = table
         self._ledger = ledger
-        self._runners = [_Runner(config, source, shared) for config, source in sources]
+        self._runners = [Runner(config, source, shared) for config, source in sources]
         self._history = HistoryKeeper(ledger, [each.observed_times for each in self._runners])
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -101,6 +74,10 @@ class Collector:
             found += runner.observed_times.until(now, elapsed(), is_current=is_current)
         return found
 
+    def runner(self, source: str) -> Runner:
+        """Return what reads a source, by its name."""
+        return next(runner for runner in self._runners if runner.name == source)
+
     def reports(self) -> list[source_service_pb2.Source]:
         """Return the state of each source, in the order of the configuration."""
         self._table.deadlines.enforce()
@@ -121,204 +98,3 @@ class Collector:
         with suppress(LedgerError, TimeoutError):
             async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
                 await self._history.note()
-
-
-class _Runner:
-    """One source's task, and the state of reading it."""
-
-    def __init__(self, config: SourceConfig, source: Source, shared: Shared) -> None:
-        self.name = config.name
-        self.place = config.place
-        self.source = source
-        self.tally = Tally()
-        self._config = config
-        self._table = shared.table
-        self._ledger = shared.ledger
-        self._now = shared.now
-        self._sessions = Reconciler(config, shared)
-        self.observed_times = ObservedTimes(config.name)
-        self._due = 0.0  # when the next observation must have been requested, on `elapsed`
-        self._is_failing = False
-        self._is_taking = False  # an observation is compared, written or shown
-        self._logged = _WHOLE  # the completeness that was last logged
-        self._whole_since: float | None = None  # on the loop's clock
-        # The report on the source, except for what the table and the reconciler know.
-        self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
-
-    async def restore(self, place: str | None, held: dict[str, int]) -> None:
-        covered_until = await self._ledger.covered_until(self.name)
-        self.observed_times.restore(covered_until)
-        await self._sessions.restore(place, held, covered_until)
-
-    async def run(self) -> None:
-        failures = 0
-        first = elapsed() + self._config.timeout + LATENESS
-        self._table.deadlines.set(self._overdue, first)
-        while True:
-            requested = elapsed()
-            try:
-                async with asyncio.timeout(self._config.timeout):
-                    observation = await self.source.observe()
-                if not isinstance(observation, Observation):
-                    got = type(observation).__name__
-                    raise SourceError(f"observe() must return an Observation, got {got}")
-                took = elapsed() - requested
-                pause = max(self._config.interval, min(took, self._config.timeout) * DUTY)
-                following = elapsed() + pause + self._config.timeout + LATENESS
-                await self._accept(observation, requested, following)
-                self.tally.succeeded += 1
-                self.tally.seconds += took
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    raise  # this task is cancelled, not something that the source awaits
-                self._failed(error)
-                failures += 1
-                pause = back_off(error, self._config.interval, failures)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
-            else:
-                failures = 0
-                self._report.observation_duration.FromNanoseconds(int(took * 1e9))
-                await asyncio.sleep(pause)
-
-    async def close(self) -> None:
-        self._sessions.close()
-        try:
-            async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
-                await self.source.close()
-        except Exception as error:
-            log.warning("source %s failed to close: %s", self.name, type(error).__name__)
-
-    def report(self) -> source_service_pb2.Source:
-        state, completeness = self._table.source(self.name), self._sessions.completeness
-        states = source_service_pb2.SourceState
-        report = source_service_pb2.Source(
-            session_count=self._sessions.session_count,
-            truncated=completeness.truncated,
-            unreadable_sessions=completeness.sessions,
-            unreadable_members=completeness.members,
-            unreadable_example=completeness.example,
-            partial=state.partial,
-            services=state.services,
-        )
-        report.MergeFrom(self._report)
-        if state.reachable:
-            report.state = states.SOURCE_STATE_REACHABLE
-        elif state.tried:
-            report.state = states.SOURCE_STATE_UNREACHABLE
-        else:
-            report.state = states.SOURCE_STATE_PENDING
-        return report
-
-    async def _accept(self, observation: Observation, requested: float, following: float) -> None:
-        """Publish an observation requested at ``requested``; the next is due by ``following``."""
-        observed, at = self._now(), elapsed()
-        continues = self._table.source(self.name).reachable and requested <= self._due
-        self._due = following
-        self._is_taking = True
-        try:
-            await self._sessions.take(observation, requested, observed, continues=continues)
-        finally:
-            self._is_taking = False
-        # Of what changed after the request, the source may have stated either.
-        self.observed_times.observe(
-            *(observed - int((at - requested) * 1e9), requested),
-            is_partial=bool(self._sessions.completeness.partial),
-            continues=continues,
-        )
-        self._report.last_success_time.FromNanoseconds(observed)
-        if elapsed() >= following:  # outdated while it was written and shown
-            self._lose(self._table.source(self.name).error or _LATE)
-            return
-        self._table.deadlines.set(self._overdue, following)
-        self._table.deadlines.cancel(self._expire)
-        self._table.set_source(
-            self.name,
-            reachable=True,
-            partial=self._sessions.completeness.partial,
-            services=fitting_services(observation.services, len(self._table.sources())),
-        )
-        if self._is_failing:
-            self._is_failing = False
-            log.warning("source %s is reachable again", self.name)
-        self._log_completeness(self._sessions.completeness)
-
-    def _log_completeness(self, found: Completeness) -> None:
-        """Log one line if the kind, not the number, of unreadable parts has changed."""
-        kind, now = _kind(found), asyncio.get_running_loop().time()
-        if kind != _WHOLE:
-            self._whole_since = None
-        if kind == self._logged:
-            return
-        if kind == _WHOLE:
-            # An odd client that comes and goes must not log a line each time.
-            self._whole_since = self._whole_since or now
-            if now - self._whole_since >= WHOLE_AGAIN:
-                self._logged = kind
-                log.warning("source %s is read completely again", self.name)
-            return
-        self._logged = kind
-        log.warning(
-            "source %s is read only partially: %s; unreadable: sessions %d, members %d%s",
-            *(self.name, found.partial or "some members could not be read"),
-            *(found.sessions, found.members),
-            f", such as {found.example}" if found.example else "",
-        )
-
-    def _failed(self, error: BaseException) -> None:
-        self.tally.failed += 1
-        if isinstance(error, TimeoutError):
-            text = f"did not respond within {self._config.timeout:g} s"
-        elif isinstance(error, SourceError | LedgerError):
-            text = printable(str(error))
-        else:
-            text = f"failed unexpectedly: {type(error).__name__}"
-            log.error("source %s", self.name, exc_info=error)
-        self._lose(text)
-
-    def _overdue(self) -> None:
-        """Report that the last observation is too old to count as current."""
-        state = self._table.source(self.name)
-        if state.tried and not state.reachable:
-            self._lose(state.error)
-        elif self._sessions.is_writing and self._ledger.busy_for > self._config.timeout:
-            self._lose("the last observation is not stored yet: the ledger's disk hangs or is slow")
-        elif self._is_taking and not state.tried:  # nothing is shown as current before its end
-            self._table.deadlines.set(self._overdue, elapsed() + LATENESS)
-        elif self._is_taking:
-            self._lose(_LATE)
-        else:
-            self._lose("was not read in time: the core was stopped or blocked")
-
-    def _lose(self, text: str) -> None:
-        """Report the source as unreachable, and keep its sessions until they are stale."""
-        self._report.last_error = text
-        self._report.last_error_time.FromNanoseconds(self._now())
-        deadlines = self._table.deadlines
-        deadlines.cancel(self._overdue)
-        deadlines.set(self._expire, self._sessions.stale_at)
-        if self._table.set_source(self.name, reachable=False, error=text):
-            self._is_failing = True
-            log.warning("source %s is unreachable: %s", self.name, text)
-
-    def _expire(self) -> None:
-        """Hide the sessions, unless they become stale later than was foreseen."""
-        if (stale_at := self._sessions.stale_at) > elapsed():
-            self._table.deadlines.set(self._expire, stale_at)
-        else:
-            self._sessions.expire()
-
-
-def back_off(error: BaseException, interval: float, failures: int) -> float:
-    """Return the longest pause before the next attempt, in seconds, after ``failures``."""
-    unconnected = isinstance(error, SourceConnectError)
-    longest = MAX_CONNECT_BACK_OFF if unconnected else MAX_BACK_OFF
-    return float(min(longest, interval * 2 ** min(failures, 10)))
-
-
-def _kind(found: Completeness) -> tuple[object, ...]:
-    """Return the part of an observation's completeness whose changes are logged."""
-    return found.partial, found.sessions > 0, found.members > 0
-
-
-_WHOLE = _kind(Completeness())

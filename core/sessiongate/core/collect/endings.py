@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.past import USUAL_REASON, Closing
 from sessiongate.core.place import id_of, time_of
 from sessiongate.runtime.elapsed import elapsed
@@ -15,8 +16,11 @@ from sessiongate.v1.history_service_pb2 import EndReason
 class Endings:
     """What is known of the ends of sessions between two observations."""
 
-    def __init__(self, showing: Showing, now: Callable[[], int]) -> None:
+    def __init__(
+        self, showing: Showing, now: Callable[[], int], terminations: Terminations
+    ) -> None:
         self._showing = showing
+        self._terminations = terminations
         self._now = now
         # When the source was last observed, and when before the start, in ns since the epoch.
         self.moment = 0
@@ -57,9 +61,13 @@ class Endings:
             since = showing.absent.get(key, observed_at)
             seen = self._moment(since) if since else self._covered_until or time_of(place)
         ident = id_of(place)
+        by = self._terminations.by(ident)
+        if by is not None and replaced is None:
+            reason, seen = EndReason.END_REASON_TERMINATED, None
         closing = Closing(
             *(ident, time_of(place), last, reason, seen, longest),
             not_before=self._seen_until.pop(ident, 0),
+            ended_by=by if reason == EndReason.END_REASON_TERMINATED else None,
         )
         untrack(closing)
         return closing

@@ -28,6 +28,11 @@ class Incarnation:
         self._stated = self._written = start
 
     @property
+    def stated(self) -> float | None:
+        """The start as last stated."""
+        return self._stated
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the place is another one than in the ledger, or not in it."""
         return self.former_place != self.place

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -20,35 +20,20 @@ from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.endings import Endings
 from sessiongate.core.collect.incarnation import Incarnation
-from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.showing import Entry, Showing
-from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.place import id_of, place_of
-from sessiongate.core.sources.base import Observation, Observed, SourceConfig
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Target
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
-from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.memory import FreeMemory, untrack
+from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
 
 log = logging.getLogger(__name__)
 
 _MANY = 10_000  # sessions more or less: memory is worth returning
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all sources share."""
-
-    table: SessionTable
-    ledger: Ledger
-    links: Links
-    memory: FreeMemory
-    stale_after: float
-    max_session: int  # bytes
-    now: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +73,7 @@ class Reconciler:
         # On the clock `elapsed`: when that was, and when the first one was compared.
         self._observed_at = self._began = 0.0
         self._continues = True  # whether the source was read without a break
-        self._endings = Endings(self._showing, shared.now)
+        self._endings = Endings(self._showing, shared.now, shared.terminations)
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
@@ -141,6 +126,11 @@ class Reconciler:
             self._showing.progress()
             self._last = observation
         self._observed_at = observed_at
+
+    def target(self, ident: int) -> Target | None:
+        """Return a session as it is shown, for whoever acts on it; None if it is not."""
+        found = self._showing.shown_as(ident)
+        return None if found is None else Target(*found, self._incarnation.stated)
 
     def expire(self) -> None:
         """Hide the sessions, which are stale; whether they still exist is unknown.

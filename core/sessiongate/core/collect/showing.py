@@ -8,7 +8,9 @@ table, the links and what is recorded here agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice
+from operator import indexOf
 from typing import NamedTuple
 
 from sessiongate.core.collect.completeness import UnreadableMembers
@@ -104,6 +106,17 @@ class Showing:
     def __len__(self) -> int:
         """Return the number of sessions in the table."""
         return len(self.shown) + len(self._hiding)
+
+    def shown_as(self, ident: int) -> tuple[Observed, Session] | None:
+        """Return the object that a session was shown by, and the session; None if it is not."""
+        row = self._table.row(ident)
+        if row is None or row.group.values.source != self._source:
+            return None
+        with suppress(ValueError):  # to look is quick, and rare: no index is worth its memory
+            place = indexOf(self.held.values(), row.place)
+            item = self.shown.get(next(islice(self.held, place, None)))
+            return None if item is None else (item, row.session)
+        return None
 
     def last_seen(self, key: str) -> tuple[bytes | None, int | None]:
         """Return a session as it was last shown, if it is, and its longest transaction in ns.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from inspect import isasyncgenfunction
 from typing import Any
@@ -22,6 +23,8 @@ from sessiongate.core.grpc.status import abort
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import (
     CALLER_METADATA,
+    OPERATOR,
+    ROLE_METADATA,
     Identity,
     Proof,
     Refusal,
@@ -88,7 +91,7 @@ class AuthenticationInterceptor:
             )
         except Refusal as refusal:
             await abort(context, refusal)
-        caller.set(_caller(metadata) or identity if identity.proof is Proof.GATEWAY else identity)
+        caller.set(_named(identity, metadata) if identity.proof is Proof.GATEWAY else identity)
         return identity
 
 
@@ -126,13 +129,15 @@ def _authorization(metadata: Iterable[tuple[str, Any]]) -> str | None:
     return ", ".join(values) if values else None
 
 
-def _caller(metadata: Iterable[tuple[str, Any]]) -> Identity | None:
-    """Return the caller that a gateway names, if any."""
+def _named(gateway: Identity, metadata: Iterable[tuple[str, Any]]) -> Identity:
+    """Return the caller that a gateway names, with the role that it gives; or else the gateway."""
+    found, roles = gateway, [value for key, value in metadata if key == ROLE_METADATA]
     for key, value in metadata:
         if key == CALLER_METADATA:
             with suppress(ValueError):
-                return Identity.decode(value)
-    return None
+                found = Identity.decode(value)
+                break
+    return replace(found, is_operator=roles == [OPERATOR])
 
 
 def _certificate(context: CallContext) -> str | None:

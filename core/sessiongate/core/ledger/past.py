@@ -83,6 +83,7 @@ class Closing:
     last_seen: int | None = None  # ns since the epoch, if it was not seen to end
     longest_transaction: int | None = None  # ns
     not_before: int = 0  # its end, in ns since the epoch
+    ended_by: str | None = None  # who had it terminated, if that is the reason
 
     @property
     def session(self) -> Session | None:
@@ -142,7 +143,7 @@ def ended(closing: Closing, source: str, opened: Description, end: int) -> tuple
         *(end, closing.id, source, start, duration_class(end - start)),
         None if closing.reason == USUAL_REASON else closing.reason,
         None if seen is None else max(start, min(seen, end)),
-        *(None, closing.longest_transaction, up, down),
+        *(closing.ended_by or None, closing.longest_transaction, up, down),
         *(opened if session is None else description_of(session)),
     )
 

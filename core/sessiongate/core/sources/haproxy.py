@@ -30,7 +30,7 @@ from sessiongate.core.sources.base import (
     Target,
 )
 from sessiongate.core.sources.support.endpoint import flag
-from sessiongate.core.sources.support.stats_socket import ask, cause_of, connect
+from sessiongate.core.sources.support.stats_socket import ask_socket, connect_socket, socket_cause
 from sessiongate.core.sources.support.streams import Streams
 from sessiongate.core.sources.support.tls_probe import refuse_tls
 from sessiongate.runtime.addresses import Address
@@ -72,16 +72,16 @@ class HAProxySource:
 
     async def observe(self) -> Observation:
         """Return the current streams. Raises `SourceError`, which names the socket."""
-        reader, writer = await connect(self, self._place)
+        reader, writer = await connect_socket(self, self._place)
         try:
             command = "show sess all" if self._links else "show sess"
-            answer = await ask(reader, writer, f"show info;{command}\n")
+            answer = await ask_socket(reader, writer, f"show info;{command}\n")
             if not answer and isinstance(self._place, Address):
                 await refuse_tls(self._place.host, self._place.port)
             read = partial(self._streams.read, answer, self._now(), blocks=self._links)
             return await asyncio.get_running_loop().run_in_executor(self._reader, read)
         except OSError as error:
-            raise SourceError(f"{self._place}: {cause_of(error)}") from None
+            raise SourceError(f"{self._place}: {socket_cause(error)}") from None
         except SourceError as error:
             raise SourceError(f"{self._place}: {error}") from None
         finally:

@@ -39,8 +39,8 @@ from sessiongate.core.sources.support.mysql_cells import decoded, integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect, LockTables
 from sessiongate.core.sources.support.mysql_driver import (
     Driver,
-    cause_of,
     check_privilege,
+    driver_cause,
     fetch,
     is_servers,
     log_in,
@@ -115,7 +115,7 @@ class MariaDBSource:
             raise type(error)(f"{self._endpoint}: {error}") from None
         except Exception as error:  # a driver that reads garbage may raise anything
             self._drop()
-            cause = self._endpoint.censored(cause_of(error))
+            cause = self._endpoint.censored(driver_cause(error))
             raise SourceError(f"{self._endpoint}: {cause}") from None
         except BaseException:  # cancelled within a response: the rest would be read as the next one
             self._drop()

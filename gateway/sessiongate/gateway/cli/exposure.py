@@ -50,6 +50,16 @@ def refuse_open_listeners(
             )
 
 
+def refuse_remote_actions(
+    context: typer.Context, listeners: Mapping[str, str | None], protection: Protection
+) -> None:
+    """Refuse to let everybody act if other machines can reach a listener, by its setting."""
+    for address in filter(None, map(listeners.get, ("http", "grpc"))):
+        if protection.insecure_actions and not _is_private(address):
+            text = f"other machines can reach {address}; configure credentials and --operators"
+            refuse(context, f"{text} instead, or listen on loopback", "insecure_actions")
+
+
 def refuse_cleartext_secrets(
     context: typer.Context, upstream: UpstreamSettings, names: Sequence[str] = ("core_token_file",)
 ) -> None:

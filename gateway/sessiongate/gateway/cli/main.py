@@ -11,7 +11,11 @@ import typer
 
 from sessiongate.gateway.cli.collisions import refuse_collisions
 from sessiongate.gateway.cli.command import Command, CommandGroup, GatheringCommand
-from sessiongate.gateway.cli.exposure import Exposure, refuse_open_listeners
+from sessiongate.gateway.cli.exposure import (
+    Exposure,
+    refuse_open_listeners,
+    refuse_remote_actions,
+)
 from sessiongate.gateway.cli.groups import taking, with_options_of
 from sessiongate.gateway.cli.ledger import app as ledger_app
 from sessiongate.gateway.cli.origin import gather, place, refuse
@@ -184,6 +188,7 @@ def run_core(
     listeners = {"grpc": core.grpc, "core_metrics": core.core_metrics}
     if not exposure.insecure:
         refuse_open_listeners(context, listeners, protection, token.core_token_path)
+    refuse_remote_actions(context, listeners, protection)
     files = GatewayConfig(protection=protection, core_token_file=token.core_token_file)
     for name, text in files.troubles().items():
         refuse(context, text, name)

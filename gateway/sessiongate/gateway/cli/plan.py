@@ -12,6 +12,7 @@ from sessiongate.gateway.cli.exposure import (
     Exposure,
     refuse_cleartext_secrets,
     refuse_open_listeners,
+    refuse_remote_actions,
 )
 from sessiongate.gateway.cli.groups import taking
 from sessiongate.gateway.cli.origin import given_as_flag, origins, refuse
@@ -68,6 +69,7 @@ def plan_of(
         refuse_open_listeners(context, listeners, protection, upstream.core_token_path)
         if upstream.core is not None:
             refuse_cleartext_secrets(context, upstream)
+    refuse_remote_actions(context, listeners, protection)
     gateway = GatewayConfig(
         **vars(http), **vars(upstream), protection=protection, limits=limits, logs=logs
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,7 +11,7 @@ from sessiongate.gateway.errors import refused
 from sessiongate.gateway.http.cross_origin import is_preflight
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.auth.authenticator import Authenticator
-from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError, caller
+from sessiongate.runtime.auth.identity import Proof, Refusal, TooManyAttemptsError, caller
 
 # Health checks need no credentials.
 OPEN = frozenset({"/healthz", "/readyz"})
@@ -45,6 +46,8 @@ class AuthenticationMiddleware:
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)
             return
+        if identity.proof is Proof.CERTIFICATE:  # whose it is, is not known here
+            identity = replace(identity, is_operator=False)
         scope["user"] = identity.name  # the key that ASGI defines
         before = caller.set(identity)
         try:

@@ -17,7 +17,7 @@ from sessiongate.client.channel import DEFAULT_READ_AHEAD
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.http.work import asker
 from sessiongate.runtime.auth.core_token import read_core_tokens
-from sessiongate.runtime.auth.identity import CALLER_METADATA, caller
+from sessiongate.runtime.auth.identity import CALLER_METADATA, OPERATOR, ROLE_METADATA, caller
 from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.runtime.watched_file import WatchedFile, in_time
@@ -135,6 +135,8 @@ def _request_metadata(basic: str | None) -> list[tuple[str, str]]:
     metadata = [] if basic is None else [("authorization", f"Basic {basic}")]
     if identity := caller.get():
         metadata.append((CALLER_METADATA, identity.encode()))
+        if identity.is_operator:
+            metadata.append((ROLE_METADATA, OPERATOR))
     if correlation := current.get():
         metadata += correlation.metadata()
     return metadata

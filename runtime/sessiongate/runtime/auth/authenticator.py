@@ -21,6 +21,7 @@ from sessiongate.runtime.auth.identity import (
     Refusal,
     WrongCredentialsError,
 )
+from sessiongate.runtime.auth.operators import read_operators
 from sessiongate.runtime.auth.passwords import Passwords
 from sessiongate.runtime.watched_file import WatchedFile
 
@@ -51,6 +52,10 @@ class Authenticator:
             users = WatchedFile([path], partial(read_users, path), clock=clock)
             self._passwords = Passwords(lambda: users.value, clock)
         self._token_key = _token_key(credentials, clock)
+        self._operators: WatchedFile[frozenset[str]] | None = None
+        if path := credentials.operators:
+            self._operators = WatchedFile([path], partial(read_operators, path), clock=clock)
+        self._operator_claims = credentials.operator_claims
         if path := credentials.core_token:
             self._core_tokens = WatchedFile([path], partial(read_core_tokens, path), clock=clock)
         self.challenges = _challenges(credentials)  # values of WWW-Authenticate
@@ -67,7 +72,8 @@ class Authenticator:
         if authorization is not None:
             return self.known(authorization) or await self._read(authorization, address)
         if certificate is not None and self._certificates:
-            return Identity(certificate, Proof.CERTIFICATE)
+            is_operator = self._is_named(certificate)
+            return Identity(certificate, Proof.CERTIFICATE, is_operator=is_operator)
         raise MissingCredentialsError
 
     def known(self, authorization: str | None) -> Identity | None:
@@ -112,7 +118,8 @@ class Authenticator:
         hashed = await self._passwords.check(name, password, address)
         if hashed is None:
             raise WrongCredentialsError
-        return Identity(name, Proof.PASSWORD, partial(self._passwords.confirm, name, hashed))
+        confirm = partial(self._passwords.confirm, name, hashed)
+        return Identity(name, Proof.PASSWORD, confirm, self._is_named(name))
 
     def _bearer(self, token: str) -> Identity:
         if self._core_tokens and is_one_of(token, self._core_tokens.value):
@@ -120,8 +127,14 @@ class Authenticator:
         if not self._token_key:
             raise WrongCredentialsError
         key = self._token_key.value
-        subject, ends = key.claims(token, self._audience)
-        return Identity(subject, Proof.TOKEN, partial(_confirm_token, self._token_key, key, ends))
+        subject, ends, claims = key.claims(token, self._audience)
+        is_operator = any(claim.is_in(claims) for claim in self._operator_claims)
+        confirm = partial(_confirm_token, self._token_key, key, ends)
+        return Identity(subject, Proof.TOKEN, confirm, is_operator or self._is_named(subject))
+
+    def _is_named(self, name: str) -> bool:
+        """Return whether the file of operators has a name."""
+        return self._operators is not None and name in self._operators.value
 
 
 def _confirm_token(keys: WatchedFile[TokenKey], key: TokenKey, ends: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sessiongate.runtime.auth.operators import OperatorClaim
+
 DEFAULT_AUDIENCE = "sessiongate"
 
 
@@ -18,11 +20,18 @@ class Credentials:
     token_audience: str = DEFAULT_AUDIENCE  # required `aud` claim of bearer tokens
     core_token: Path | None = None  # the tokens of gateways: runtime.auth.core_token
     certificates: bool = False  # whether a client's certificate is sufficient
+    operators: Path | None = None  # names of those who may act: runtime.auth.operators
+    operator_claims: tuple[OperatorClaim, ...] = ()  # one of these, too, makes an operator
 
     @property
     def has_tokens(self) -> bool:
         """Whether bearer tokens are accepted."""
         return bool(self.token_key or self.token_secret)
+
+    @property
+    def has_operators(self) -> bool:
+        """Whether a caller may have the role of an operator, also one whom a gateway names."""
+        return bool(self.operators or self.operator_claims or self.core_token)
 
     @property
     def wanted(self) -> bool:

@@ -13,6 +13,11 @@ from sessiongate.v1.errors import Reason
 
 # The gRPC metadata key with a gateway's caller, as written by `Identity.encode`.
 CALLER_METADATA = "x-sessiongate-caller"
+# Those with the role that the gateway gives its caller, `OPERATOR` or nothing, and with the
+# address that its caller has.
+ROLE_METADATA = "x-sessiongate-role"
+ADDRESS_METADATA = "x-sessiongate-address"
+OPERATOR = "operator"
 
 
 class Proof(StrEnum):
@@ -37,6 +42,7 @@ class Identity:
     # Raises `Refusal` once the caller's credentials are no longer valid. Call it repeatedly
     # while a response is in progress.
     confirm: Callable[[], None] = field(default=_confirmed, compare=False, repr=False)
+    is_operator: bool = False  # whether it may act on sessions, as far as sources allow that
 
     def encode(self) -> str:
         """Encode proof and name as ASCII with a single space, for a header or metadata."""

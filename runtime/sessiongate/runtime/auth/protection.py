@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sessiongate.runtime.auth.credentials import DEFAULT_AUDIENCE, Credentials
-from sessiongate.runtime.settings import mode, setting, text
+from sessiongate.runtime.auth.operators import operator_claim, parse_claim, read_operators
+from sessiongate.runtime.settings import mode, repeatable, setting, switch, text
 from sessiongate.runtime.tls import ServerTls
 from sessiongate.runtime.watched_file import trouble
 
@@ -39,7 +40,21 @@ class Protection:
     token_audience: str = setting(
         DEFAULT_AUDIENCE, text, "Required `aud` claim of bearer tokens.", "NAME"
     )
-
+    operators: str | None = setting(
+        None,
+        text,
+        "Let callers act on sessions whose names are in this file, one per line.",
+        "FILE",
+    )
+    operator_claim: tuple[str, ...] = repeatable(
+        (),
+        operator_claim,
+        "Let callers act on sessions whose tokens have this claim, such as groups=dba; repeatable.",
+        "NAME=VALUE",
+    )
+    insecure_actions: bool = setting(
+        False, switch, "Let every caller act on sessions, without credentials, on loopback only."
+    )
     socket_mode: str = setting(
         "600",
         mode,
@@ -58,6 +73,18 @@ class Protection:
                 raise ValueError(f"{name}: requires --{other.replace('_', '-')}")
         if self.token_key and self.token_secret:
             raise ValueError("token_secret: cannot be combined with --token-key")
+        has_tokens = bool(self.token_key or self.token_secret)
+        if self.operators and not (self.users or has_tokens or self.tls_client_ca):
+            raise ValueError(
+                "operators: requires --users, --token-key, --token-secret or --tls-client-ca"
+            )
+        if self.operator_claim and not has_tokens:
+            raise ValueError("operator_claim: requires --token-key or --token-secret")
+        if self.insecure_actions and (self.users or has_tokens or self.tls_client_ca):
+            raise ValueError(
+                "insecure_actions: cannot be combined with credentials; name those who may act by"
+                " --operators or --operator-claim"
+            )
 
     @property
     def tls(self) -> ServerTls | None:
@@ -75,6 +102,8 @@ class Protection:
             token_audience=self.token_audience,
             core_token=core_token_file,
             certificates=self.tls_client_ca is not None,
+            operators=_path(self.operators),
+            operator_claims=tuple(map(parse_claim, self.operator_claim)),
         )
 
     def troubles(self) -> dict[str, str]:
@@ -92,6 +121,8 @@ class Protection:
             ):
                 if path := getattr(self, name):
                     found[name] = trouble(read, Path(path))
+        if self.operators:
+            found["operators"] = trouble(read_operators, Path(self.operators))
         return {name: text for name, text in found.items() if text}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,7 @@ class Claims(NamedTuple):
 
     subject: str  # its owner
     ends: float  # when it expires, in seconds since the epoch
+    all: Mapping[str, object]  # as they are in the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class TokenKey:
         subject: str = claims["sub"]
         if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
             raise WrongCredentialsError
-        return Claims(subject, float(min(int(claims["exp"]), _FAR) + LEEWAY))
+        return Claims(subject, float(min(int(claims["exp"]), _FAR) + LEEWAY), claims)
 
 
 def read_token_key(path: Path) -> TokenKey:

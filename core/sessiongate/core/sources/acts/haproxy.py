@@ -16,9 +16,9 @@ from functools import partial
 from sessiongate.core.sources.acting import ActError, ActFault, Strike, Target
 from sessiongate.core.sources.base import SourceError, UnreadableError
 from sessiongate.core.sources.support.runtime_api import process_of
-from sessiongate.core.sources.support.stats_socket import ask, cause_of, connect
+from sessiongate.core.sources.support.stats_socket import ask_socket, connect_socket, socket_cause
 from sessiongate.core.sources.support.stream import Stream
-from sessiongate.core.sources.support.streams import key_of
+from sessiongate.core.sources.support.streams import stream_key
 from sessiongate.runtime.addresses import Address
 
 _NOT_FOUND, _NO_SUCH = "Session not found.", "No such session"
@@ -37,9 +37,9 @@ async def aim(
     """Aim at a stream: see `ActingSource`. ``now`` is in seconds since the epoch."""
     pid, pointer, *_ = target.item.key.split(" ")
     # Connect before looking: a new connection's stream may take the place of one that ends.
-    reader, writer = await connect(owner, place)
+    reader, writer = await connect_socket(owner, place)
     try:
-        looking = await connect(owner, place)
+        looking = await connect_socket(owner, place)
         try:
             answer = await _answer(*looking, place, f"show info;show sess {pointer}\n")
         finally:
@@ -78,9 +78,9 @@ async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: Address | str, commands: str
 ) -> str:
     try:
-        return "".join(await ask(reader, writer, commands))
+        return "".join(await ask_socket(reader, writer, commands))
     except OSError as error:
-        raise SourceError(f"{place}: {cause_of(error)}") from None
+        raise SourceError(f"{place}: {socket_cause(error)}") from None
     except SourceError as error:
         raise SourceError(f"{place}: {error}") from None
 
@@ -95,7 +95,7 @@ def _is_same(block: str, target: Target, moment: float) -> bool:
     key, began = target.item.key, target.session.connect_time.seconds
     try:
         stream = Stream.parse(block.strip("\n"))
-        is_named_so = key_of(key.partition(" ")[0], stream) == key
+        is_named_so = stream_key(key.partition(" ")[0], stream) == key
         return is_named_so and stream.start(moment, began) == began
     except UnreadableError:
         return False

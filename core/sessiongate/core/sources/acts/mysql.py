@@ -20,8 +20,8 @@ from sessiongate.core.sources.support.mysql_cells import decoded
 from sessiongate.core.sources.support.mysql_dialect import Dialect
 from sessiongate.core.sources.support.mysql_driver import (
     Driver,
-    cause_of,
     check_privilege,
+    driver_cause,
     fetch,
     is_servers,
     log_in,
@@ -129,7 +129,7 @@ def _naming(endpoint: Endpoint) -> Iterator[None]:
     except ActError:
         raise
     except Exception as error:  # a driver that reads garbage may raise anything
-        text = f"{endpoint}: {endpoint.censored(cause_of(error))}"
+        text = f"{endpoint}: {endpoint.censored(driver_cause(error))}"
         if isinstance(error, errors.MySQLError) and is_servers(error):
             raise _ServerError(text, error) from None
         raise SourceError(text) from None

@@ -15,7 +15,7 @@ from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.libpq import LibpqClient, QueryRefusedError, QueryResult
 from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.pacing import Pace
-from sessiongate.core.sources.support.pgbouncer_clients import key_of
+from sessiongate.core.sources.support.pgbouncer_clients import client_key
 from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, rows
 
 _OLD = (
@@ -46,7 +46,7 @@ async def _id_of(answer: QueryResult, key: str) -> int | None:
     """Return the id of the client with a session's key; None if there is none."""
     pace, column = Pace(), list(answer.columns).index("id")
     for client, cells in zip(await rows(answer), answer.rows, strict=True):
-        if key_of(client) == key:
+        if client_key(client) == key:
             return integer(cells[column])
         if pace.is_due:
             await pace.rest()

@@ -122,7 +122,7 @@ async def log_in(owner: object, endpoint: Endpoint) -> Driver:
     except BaseException as error:
         driver.close()
         if isinstance(error, errors.OperationalError) and is_unconnected(error):
-            raise SourceConnectError(cause_of(error)) from None
+            raise SourceConnectError(driver_cause(error)) from None
         raise
     return driver
 
@@ -164,7 +164,7 @@ def start_of(rows: Sequence[Sequence[Cell]]) -> float | None:
         return None
 
 
-def cause_of(error: Exception) -> str:
+def driver_cause(error: Exception) -> str:
     """Describe an error to an operator."""
     if isinstance(error, errors.MySQLError) and len(error.args) == 2:
         code, text = error.args

@@ -177,7 +177,7 @@ class Clients:
             opened = _connect(session, server, far)
             unreadable += far.unreadable
         know_empty(session, unreadable, "connections")
-        return Observed(key_of(client), session, accepted, opened, unreadable)
+        return Observed(client_key(client), session, accepted, opened, unreadable)
 
     def _time(self, cell: bytes) -> Timestamp:
         try:
@@ -245,7 +245,7 @@ def _identity(client: ClientRow) -> tuple[str | None, ...]:
     return tuple(map(_text, stated))
 
 
-def key_of(client: ClientRow) -> str:
+def client_key(client: ClientRow) -> str:
     """Return the key of a client's session."""
     return " ".join(map(str, _identity(client)))
 

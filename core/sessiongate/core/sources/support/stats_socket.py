@@ -15,7 +15,7 @@ from sessiongate.runtime.addresses import Address
 _CHUNK = 64 * 1024
 
 
-async def connect(
+async def connect_socket(
     owner: object, place: Address | str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to an address or a Unix socket's path. Raises `SourceConnectError`."""
@@ -24,12 +24,12 @@ async def connect(
             return await connected(owner, place.host, place.port, _CHUNK)
         return await asyncio.open_unix_connection(place, limit=_CHUNK)
     except OSError as error:
-        raise SourceConnectError(f"{place}: {cause_of(error)}") from None
+        raise SourceConnectError(f"{place}: {socket_cause(error)}") from None
     except SourceConnectError as error:
         raise SourceConnectError(f"{place}: {error}") from None
 
 
-async def ask(
+async def ask_socket(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str
 ) -> list[str]:
     """Return the response to a line of commands, all of it from the same process.
@@ -54,6 +54,6 @@ async def ask(
     return [part for part in (*answer, decoder.decode(b"", final=True)) if part]
 
 
-def cause_of(error: OSError) -> str:
+def socket_cause(error: OSError) -> str:
     """Describe an error to an operator."""
     return meaning(error.strerror or str(error))

@@ -115,7 +115,7 @@ class Streams:
         frontend = stream.name("fe")
         if frontend == _OWN_FRONTEND and not self._include_self:
             return None
-        key = key_of(pid, stream)
+        key = stream_key(pid, stream)
         session = Session(native_id=stream.pointer, service=frontend)
         odd: list[Unreadable] = []
         with _recording(odd, "remote", "port"):
@@ -148,7 +148,7 @@ class Streams:
         return TcpLink(*ends)
 
 
-def key_of(pid: str, stream: Stream) -> str:
+def stream_key(pid: str, stream: Stream) -> str:
     """Return the key of a stream's session."""
     return f"{pid} {stream.pointer} {stream.name('fe')} {stream.name('src')}"
 

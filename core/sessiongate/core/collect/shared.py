@@ -1,0 +1,26 @@
+"""What all sources of a core share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.terminations import Terminations
+from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.memory import FreeMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sources share."""
+
+    table: SessionTable
+    ledger: Ledger
+    links: Links
+    memory: FreeMemory
+    stale_after: float
+    max_session: int  # bytes
+    now: Callable[[], int]
+    terminations: Terminations = field(default_factory=Terminations)

@@ -1,0 +1,35 @@
+"""Sessions that somebody has had terminated, until they are seen to have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sessiongate.runtime.elapsed import elapsed
+
+# Seconds after which a session that ends has ended by itself. A server may take long to undo a
+# transaction.
+WITHIN = 60.0
+
+
+class Terminations:
+    """Who has had which sessions terminated of late."""
+
+    def __init__(self, clock: Callable[[], float] = elapsed) -> None:
+        self._clock = clock
+        # By id: by whom, and until when that is the reason if the session ends.
+        self._noted: dict[int, tuple[str, float]] = {}
+
+    def note(self, ident: int, by: str) -> None:
+        """Note that a session is being terminated."""
+        now = self._clock()
+        self._noted = {key: noted for key, noted in self._noted.items() if noted[1] > now}
+        self._noted[ident] = by, now + WITHIN
+
+    def forget(self, ident: int) -> None:
+        """Forget it, because it was not done."""
+        self._noted.pop(ident, None)
+
+    def by(self, ident: int) -> str | None:
+        """Return who had a session terminated that has ended; None if nobody did. Forget it."""
+        by, until = self._noted.pop(ident, (None, 0.0))
+        return by if self._clock() < until else None
