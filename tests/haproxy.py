@@ -13,6 +13,7 @@ from tests.servers import Server, free_port, private_folder, require, write
 _CONFIGURATION = """\
 global
     stats socket {folder}/operator.sock level operator
+    stats socket {folder}/admin.sock level admin
     stats socket {folder}/user.sock level user
     stats socket {folder}/user-number.sock level user severity-output number
     stats socket {folder}/user-string.sock level user severity-output string

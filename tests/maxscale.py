@@ -33,7 +33,8 @@ class MaxScale:
     """A web server with a MaxScale's answers; ``requests`` holds the requests it received.
 
     It answers with ``sessions``, ``maxscale``, ``servers`` and ``services``, None for 404.
-    ``status`` applies to every answer, each of which waits for ``answers``.
+    ``status`` applies to every answer, each of which waits for ``answers``. One session is shown,
+    and ended, by its id; ``deletion`` is the status of that.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,9 @@ class MaxScale:
         self.servers: object = SERVERS
         self.services: object = SERVICES
         self.status = 200
+        self.deletion = 204
+        self.ends_whatever_it_answers = False
+        self.ended: list[str] = []
         self.answers = asyncio.Event()
         self.answers.set()
         self.port = 0
@@ -54,8 +58,10 @@ class MaxScale:
             headers = {"Location": f"http://127.0.0.1:{self.port}/elsewhere"}
             return web.Response(status=self.status, headers=headers, text="no secret here")
         name = request.path.removeprefix("/v1/")
+        if name.startswith("sessions/"):
+            return self._one(request, name.removeprefix("sessions/"))
         if name == "sessions" and self.sessions is not None:
-            return web.Response(body=self.sessions, content_type="application/json")
+            return web.Response(body=self._left(), content_type="application/json")
         resources = {
             "maxscale": self.maxscale,
             "servers": self.servers,
@@ -63,6 +69,25 @@ class MaxScale:
         }
         value = resources.get(name)
         return web.Response(status=404) if value is None else web.json_response(value)
+
+    def _left(self) -> bytes:
+        """Return the list without those that were ended."""
+        if not self.ended or self.sessions is None:
+            return self.sessions or b""
+        document = json.loads(self.sessions)
+        document["data"] = [one for one in document["data"] if one["id"] not in self.ended]
+        return json.dumps(document).encode()
+
+    def _one(self, request: web.BaseRequest, ident: str) -> web.Response:
+        sessions = json.loads(self.sessions or b'{"data": []}')["data"]
+        found = [one for one in sessions if one["id"] == ident and ident not in self.ended]
+        if not found:
+            return web.Response(status=404)
+        if request.method == "GET":
+            return web.json_response({"data": found[0]})
+        if self.deletion == 204 or self.ends_whatever_it_answers:
+            self.ended.append(ident)
+        return web.Response(status=self.deletion)
 
     @asynccontextmanager
     async def serving(self, tls: Certificates | None = None, path: str = "") -> AsyncIterator[str]:

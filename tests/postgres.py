@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -173,9 +173,11 @@ class PgBouncer:
         postgres: Postgres,
         users: Mapping[str, str],
         environment: Mapping[str, str],
+        program: Sequence[str] = (),
         **settings: object,
     ) -> None:
         self.folder = folder
+        self._program = program or [require("pgbouncer", "pgbouncer")]
         stated = settings.get("listen_port")
         self.port = stated if isinstance(stated, int) else free_port()
         self.certificates = certificates(folder)
@@ -222,7 +224,7 @@ class PgBouncer:
 
     def _start(self) -> Server:
         return Server(
-            [require("pgbouncer", "pgbouncer"), self._ini],
+            [*self._program, self._ini],
             ready="process up: ",
             environment=self._environment,
         )
@@ -252,11 +254,15 @@ def running_pgbouncer(
     postgres: Postgres,
     users: Mapping[str, str],
     environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = (),
     **settings: object,
 ) -> Iterator[PgBouncer]:
-    """Run a PgBouncer until the block ends; ``settings`` are of its ini file."""
+    """Run a PgBouncer until the block ends; ``settings`` are of its ini file.
+
+    ``program`` is the command that runs it, by default Debian's.
+    """
     with private_folder() as folder:
-        pgbouncer = PgBouncer(folder, postgres, users, environment or {}, **settings)
+        pgbouncer = PgBouncer(folder, postgres, users, environment or {}, program, **settings)
         try:
             yield pgbouncer
         finally:

@@ -87,6 +87,7 @@ def test_without_settings_the_core_reads_this_machine(
             "history_min": 0.0,
             "reflection": True,
             "token_audience": "sessiongate",
+            "insecure_actions": False,
             "socket_mode": "600",
             "origins": ORIGINS,
             **MORE,
@@ -114,6 +115,7 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "history_min": 0.0,
             "reflection": True,
             "token_audience": "sessiongate",
+            "insecure_actions": False,
             "socket_mode": "600",
             "origins": {**ORIGINS, "ledger": "SESSIONGATE_LEDGER"},
             **MORE,
@@ -237,6 +239,10 @@ def test_a_bad_value_of_a_variable_is_the_variables_fault(monkeypatch: pytest.Mo
         ("source = [5]", 'must be a URL, or a table with "url" and options'),
         ('source = [{name = "a"}]', 'must be a URL, or a table with "url" and options'),
         ('source = [{url = "host:", name = []}]', "'name' of a source must be a string, a number"),
+        (
+            'source = [{url = "host:", actions = [5]}]',
+            "'actions' of a source must be a list",
+        ),
     ],
 )
 def test_a_bad_value_in_the_file_is_named_with_key_and_file(

@@ -44,6 +44,7 @@ from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.certificates import Authority
 from tests.credentials import CORE_TOKEN, USER, CredentialFiles, basic, bearer, cases
+from tests.servers import free_port
 
 DOCUMENT = Path(__file__).parent.parent / "data" / "sessions.json"
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -125,7 +126,11 @@ def files(tmp_path: Path) -> CredentialFiles:
 def run(test: Callable[[Core], Awaitable[None]], protection: Protection, **settings: Any) -> None:
     async def main() -> None:
         config = CoreConfig(
-            sources=(SourceConfig.parse(f"document:{DOCUMENT}"),),
+            # One of them allows actions, so that there is the service for them.
+            sources=(
+                SourceConfig.parse(f"document:{DOCUMENT}"),
+                SourceConfig.parse(f"postgresql://a@127.0.0.1:{free_port()}?actions=terminate"),
+            ),
             grpc="127.0.0.1:0",
             grace=0.5,
             protection=protection,

@@ -359,8 +359,8 @@ def processes(server: Postgres) -> Iterator[list[PgBouncer]]:
     """Run two that share a port, each with its own Unix socket."""
     settings: dict[str, object] = {"so_reuseport": 1, "stats_users": "sessiongate"}
     with (
-        running_pgbouncer(server, USERS, None, **settings) as one,
-        running_pgbouncer(server, USERS, None, listen_port=one.port, **settings) as other,
+        running_pgbouncer(server, USERS, None, (), **settings) as one,
+        running_pgbouncer(server, USERS, None, (), listen_port=one.port, **settings) as other,
     ):
         yield [one, other]
 

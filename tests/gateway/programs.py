@@ -34,7 +34,9 @@ LONG = PATIENCE  # seconds after which a test stops waiting
 
 
 @contextmanager
-def running_core(*sources: str, ready: bool = True, **settings: object) -> Iterator[str]:
+def running_core(
+    *sources: str | Mapping[str, object], ready: bool = True, **settings: object
+) -> Iterator[str]:
     """Run a core process with sources, and a ledger in memory by default; yield its address.
 
     Wait until it is ready if ``ready`` is true.

@@ -71,6 +71,10 @@ class TooManyActionsError(CoreError):
     """The caller, or all callers for this source, have reached their limit of actions."""
 
 
+class AuditUnavailableError(CoreError):
+    """The audit log cannot be written, so nothing is done."""
+
+
 class ShuttingDownError(CoreError):
     """The core is shutting down; another one may replace it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -53,6 +53,23 @@ class _Calls(MetricCollector):
         for key, count in self._counts.streams.items():
             ended.add_metric(key, count)
         return [took, ended]
+
+
+class _Actions(MetricCollector):
+    """Attempts to act on sessions, by source, action and outcome."""
+
+    def __init__(self, outcomes: Mapping[tuple[str, str, str], int]) -> None:
+        self._outcomes = outcomes
+
+    def collect(self) -> Iterable[Metric]:
+        attempts = CounterMetricFamily(
+            "sessiongate_actions",
+            "Number of attempts to act on sessions; the source is empty if no session has the id.",
+            labels=("source", "action", "outcome"),
+        )
+        for key, count in self._outcomes.items():
+            attempts.add_metric(key, count)
+        return [attempts]
 
 
 class _State(MetricCollector):
@@ -155,10 +172,13 @@ def core_registry(
     watchers: StreamQuota,
     collector: Collector,
     ledger: Ledger,
+    outcomes: Mapping[tuple[str, str, str], int] | None = None,
 ) -> CollectorRegistry:
-    """Return a registry of all metrics of a core."""
+    """Return a registry of all metrics of a core; ``outcomes`` are those of actions, if any."""
+    state = [_State(table, watchers, collector, ledger)]
+    acted = [] if outcomes is None else [_Actions(outcomes)]
     processes = ProcessCollector(lambda: {"core": os.getpid()})
-    return registry(_Calls(calls), _State(table, watchers, collector, ledger), processes)
+    return registry(_Calls(calls), *state, *acted, processes)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -34,17 +35,18 @@ from sessiongate.core.history.history import History
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.opening import open_ledger
 from sessiongate.core.settings import ConfigError, CoreConfig
-from sessiongate.core.sources.base import SourceConfigError, open_source
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
 from sessiongate.runtime.tls import grpc_server_credentials
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
-from sessiongate.v1.service_names import SERVICES
+from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 
 if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
+    from sessiongate.core.actions.actions import Actions
     from sessiongate.runtime.telemetry.exporter import Exporter
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class Core:
         self._calls = CallCounts()
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
+        self.actions: Actions | None = None
         self.ledger_lost = asyncio.Event()  # its file was removed: ids are no longer stored
 
     async def start(self) -> None:
@@ -79,7 +82,9 @@ class Core:
         """
         config = self._config
         try:
-            sources = [(source, open_source(source)) for source in config.sources]
+            sources = [
+                (_effective(source, config), open_source(source)) for source in config.sources
+            ]
         except SourceConfigError as error:
             raise ConfigError(str(error), "source") from None
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
@@ -114,6 +119,8 @@ class Core:
             history = History(ledger, self.table, self._collector.observed, time.time_ns)
             server = self._listen(history)
             closing.callback(self._authenticator.close)
+            if self.actions is not None:
+                closing.push_async_callback(self.actions.close)
             closing.push_async_callback(self._drain, server)
             self.exporter = self._open_exporter(ledger)
             if self.exporter is not None:
@@ -143,18 +150,40 @@ class Core:
         server = grpc_server(interceptors, options)
         SessionService(self.table, self.watchers).add_to(server)
         streams = StreamQuota(config.limits.max_watchers)
-        self._health = Health(SERVICES, streams)
+        services = (*SERVICES, *self._add_actions(server))
+        self._health = Health(services, streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)
         add_HistoryServiceServicer_to_server(HistoryService(history), server)
         if config.reflection:
-            add_reflection((*SERVICES, HEALTH_SERVICE), server)
+            add_reflection((*services, HEALTH_SERVICE), server)
         port = self._add_port(server, config.grpc)
         if not config.grpc.startswith("unix:"):
             self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
         if config.private is not None:
             self._add_port(server, config.private)
         return server
+
+    def _add_actions(self, server: grpc.aio.Server) -> tuple[str, ...]:
+        """Serve SessionActionService if there is something to act on; return the added names."""
+        config = self._config
+        if not config.can_act:
+            return ()
+        from sessiongate.core.actions.actions import Actions
+        from sessiongate.core.actions.audit import AuditLog
+        from sessiongate.core.grpc.action_service import SessionActionService
+        from sessiongate.v1.session_action_service_pb2_grpc import (
+            add_SessionActionServiceServicer_to_server,
+        )
+
+        audit = AuditLog(None if config.audit_log is None else Path(config.audit_log))
+        audit.check()
+        per_minute = config.limits.max_actions
+        self.actions = Actions(self.table, self._collector, audit, per_minute=per_minute)
+        insecure = config.protection.insecure_actions
+        service = SessionActionService(self.actions, insecure=insecure)
+        add_SessionActionServiceServicer_to_server(service, server)
+        return (SESSION_ACTION_SERVICE,)
 
     def _add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Listen, with TLS if it is configured and the address is not a Unix socket."""
@@ -186,7 +215,10 @@ class Core:
         from sessiongate.runtime.telemetry.exporter import Exporter
         from sessiongate.runtime.telemetry.loop_lag import LoopLag
 
-        shown = core_registry(self._calls, self.table, self.watchers, self._collector, ledger)
+        outcomes = None if self.actions is None else self.actions.outcomes
+        shown = core_registry(
+            *(self._calls, self.table, self.watchers, self._collector, ledger, outcomes)
+        )
         self._lag = LoopLag("core", shown)
         return Exporter(self._config.core_metrics, shown, self._config.protection)
 
@@ -226,6 +258,18 @@ class Core:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _effective(source: SourceConfig, config: CoreConfig) -> SourceConfig:
+    """Return a source, without its actions if nobody may do them."""
+    if not source.actions or config.can_act:
+        return source
+    log.warning(
+        "source %s: its actions have no effect, because nobody is an operator; give callers that"
+        " role by --operators or --operator-claim",
+        source.name,
+    )
+    return replace(source, actions=frozenset())
 
 
 def _why_not(path: Path) -> str:

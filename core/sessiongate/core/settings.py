@@ -60,6 +60,13 @@ class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
     exit_on_eof: bool = False  # drain and exit when standard input ends
 
     @property
+    def can_act(self) -> bool:
+        """Whether a source allows actions, and somebody may have the role of an operator."""
+        credentials = self.protection.credentials(self.core_token_path)
+        has_operators = credentials.has_operators or self.protection.insecure_actions
+        return has_operators and any(source.actions for source in self.sources)
+
+    @property
     def policy(self) -> HistoryPolicy:
         """Which past sessions the ledger keeps."""
         age = history_age(self.history)

@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sessiongate.v1.service_names import HISTORY_SERVICE, SESSION_SERVICE, SOURCE_SERVICE
+from sessiongate.v1.session_action_service_pb2 import (
+    CancelStatementRequest,
+    TerminateSessionRequest,
+)
 
 Metadata = Callable[[], Iterable[tuple[str, str]]]
 
 CALL_TIMEOUT = 5.0
+_MAX_WAIT = 5.0  # seconds that a core waits until an action's end is known, unless told otherwise
 
 # The contract keeps a page under 3 MiB, so this, gRPC's own default, is large enough.
 MAX_MESSAGE_BYTES = 4 << 20
@@ -65,6 +70,14 @@ def channel_options(read_ahead: int) -> list[tuple[str, Any]]:
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", read_ahead),
     ]
+
+
+def action_timeout(
+    timeout: float, request: TerminateSessionRequest | CancelStatementRequest
+) -> float:
+    """Return the timeout of a call that waits until what it did is known."""
+    stated = request.max_wait.seconds + request.max_wait.nanos / 1e9
+    return timeout + (stated if request.HasField("max_wait") else _MAX_WAIT)
 
 
 def call_metadata(

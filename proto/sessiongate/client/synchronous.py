@@ -15,6 +15,7 @@ from sessiongate.client.channel import (
     CALL_TIMEOUT,
     DEFAULT_READ_AHEAD,
     Metadata,
+    action_timeout,
     call_metadata,
     channel_options,
 )
@@ -32,6 +33,13 @@ from sessiongate.v1.history_service_pb2 import (
     PastSessionFilter,
 )
 from sessiongate.v1.history_service_pb2_grpc import HistoryServiceStub
+from sessiongate.v1.session_action_service_pb2 import (
+    CancelStatementRequest,
+    CancelStatementResponse,
+    TerminateSessionRequest,
+    TerminateSessionResponse,
+)
+from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceStub
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     CountBy,
@@ -79,6 +87,7 @@ class Client:
         self._sessions = SessionServiceStub(self._channel)
         self._sources = SourceServiceStub(self._channel)
         self._history = HistoryServiceStub(self._channel)
+        self._actions = SessionActionServiceStub(self._channel)
         self._timeout = timeout
         self._token = token
         self._metadata = metadata
@@ -188,6 +197,20 @@ class Client:
         """Return one session, whether it has ended or not."""
         request = GetPastSessionRequest(id=session_id)
         return self._call(self._history.GetPastSession, request, timeout).session
+
+    def terminate_session(
+        self, request: TerminateSessionRequest, *, timeout: float | None = None
+    ) -> TerminateSessionResponse:
+        """End one session; by default, the timeout is longer by the request's max_wait."""
+        limit = action_timeout(self._timeout, request) if timeout is None else timeout
+        return self._call(self._actions.TerminateSession, request, limit)
+
+    def cancel_statement(
+        self, request: CancelStatementRequest, *, timeout: float | None = None
+    ) -> CancelStatementResponse:
+        """Cancel the statement that a session runs; the timeout is as for ending it."""
+        limit = action_timeout(self._timeout, request) if timeout is None else timeout
+        return self._call(self._actions.CancelStatement, request, limit)
 
     def list_sources(self, *, timeout: float | None = None) -> Sequence[Source]:
         """Return all sources, in the order of the core's configuration."""

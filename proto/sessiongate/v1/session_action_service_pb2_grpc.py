@@ -45,7 +45,8 @@ class SessionActionServiceStub:
     could be cancelled;
     - NOT_FOUND, reason SESSION_NOT_FOUND, if no session has this id, or the session
     has ended;
-    - UNAVAILABLE, reason SOURCE_UNREACHABLE, if the source cannot be reached;
+    - UNAVAILABLE, reason SOURCE_UNREACHABLE, if the source cannot be reached, or
+    AUDIT_UNAVAILABLE, if the audit log cannot be written;
     - RESOURCE_EXHAUSTED, reason TOO_MANY_ACTIONS, if there were too many calls: those
     of a caller and those for a source are limited.
 
@@ -91,7 +92,8 @@ class SessionActionServiceServicer:
     could be cancelled;
     - NOT_FOUND, reason SESSION_NOT_FOUND, if no session has this id, or the session
     has ended;
-    - UNAVAILABLE, reason SOURCE_UNREACHABLE, if the source cannot be reached;
+    - UNAVAILABLE, reason SOURCE_UNREACHABLE, if the source cannot be reached, or
+    AUDIT_UNAVAILABLE, if the audit log cannot be written;
     - RESOURCE_EXHAUSTED, reason TOO_MANY_ACTIONS, if there were too many calls: those
     of a caller and those for a source are limited.
 
@@ -155,7 +157,8 @@ class SessionActionService:
     could be cancelled;
     - NOT_FOUND, reason SESSION_NOT_FOUND, if no session has this id, or the session
     has ended;
-    - UNAVAILABLE, reason SOURCE_UNREACHABLE, if the source cannot be reached;
+    - UNAVAILABLE, reason SOURCE_UNREACHABLE, if the source cannot be reached, or
+    AUDIT_UNAVAILABLE, if the audit log cannot be written;
     - RESOURCE_EXHAUSTED, reason TOO_MANY_ACTIONS, if there were too many calls: those
     of a caller and those for a source are limited.
 

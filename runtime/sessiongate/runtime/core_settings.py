@@ -26,6 +26,8 @@ from sessiongate.v1.address import DEFAULT_ADDRESS
 # A source as the user writes it: its URL, or a table with ``url`` and options.
 SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool | list[str]]
 
+_LISTS = ("actions",)  # options that may be lists of words
+
 
 def _source(value: object) -> SourceValue:
     """Read a source's URL, or a table of the file."""
@@ -34,11 +36,12 @@ def _source(value: object) -> SourceValue:
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
         raise ValueError('must be a URL, or a table with "url" and options')
     for key, option in value.items():
-        is_list = isinstance(option, list) and all(isinstance(each, str) for each in option)
-        if not is_list and not isinstance(option, str | int | float | bool):
+        if key in _LISTS and isinstance(option, list):
+            if not all(isinstance(each, str) for each in option):
+                raise ValueError(f"option {key!r} of a source must be a list of strings")
+        elif not isinstance(option, str | int | float | bool):
             raise ValueError(
-                f"option {redacted(key)} of a source must be a string, a list of strings,"
-                " a number, true or false"
+                f"option {redacted(key)} of a source must be a string, a number, true or false"
             )
     return value
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import random
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.sources.base import (
+    Action,
     Observation,
     Source,
     SourceConfig,
@@ -37,6 +39,11 @@ SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
 # Seconds beyond its interval and timeout before a source is overdue: the loop may be late.
 LATENESS = 2.0
 _LATE = "the last observation was not shown in time: the core is busy"
+
+_ACTIONS: Mapping[Action, source_service_pb2.SessionAction] = {
+    Action.CANCEL: source_service_pb2.SESSION_ACTION_CANCEL,
+    Action.TERMINATE: source_service_pb2.SESSION_ACTION_TERMINATE,
+}
 
 
 @dataclass(slots=True)
@@ -151,6 +158,7 @@ class Runner:
             unreadable_example=completeness.example,
             partial=state.partial,
             services=state.services,
+            actions=sorted(map(_ACTIONS.__getitem__, self.config.actions)),
         )
         report.MergeFrom(self._report)
         if state.reachable:

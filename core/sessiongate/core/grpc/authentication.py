@@ -22,6 +22,7 @@ from sessiongate.core.grpc.interceptor import (
 from sessiongate.core.grpc.status import abort
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import (
+    ADDRESS_METADATA,
     CALLER_METADATA,
     OPERATOR,
     ROLE_METADATA,
@@ -29,8 +30,10 @@ from sessiongate.runtime.auth.identity import (
     Proof,
     Refusal,
     caller,
+    caller_address,
 )
 
+_LONGEST_ADDRESS = 64  # characters
 CONFIRM = 1.0  # seconds between two checks of the credentials of a stream's caller
 
 
@@ -87,11 +90,15 @@ class AuthenticationInterceptor:
         certificate = _certificate(context) if authorization is None else None
         try:
             identity = await self._authenticator.authenticate(
-                authorization, certificate, _address(context.peer())
+                authorization, certificate, peer_address(context)
             )
         except Refusal as refusal:
             await abort(context, refusal)
-        caller.set(_named(identity, metadata) if identity.proof is Proof.GATEWAY else identity)
+        if identity.proof is Proof.GATEWAY:
+            caller.set(_named(identity, metadata))
+            caller_address.set(_stated_address(metadata))
+        else:
+            caller.set(identity)
         return identity
 
 
@@ -138,6 +145,19 @@ def _named(gateway: Identity, metadata: Iterable[tuple[str, Any]]) -> Identity:
                 found = Identity.decode(value)
                 break
     return replace(found, is_operator=roles == [OPERATOR])
+
+
+def _stated_address(metadata: Iterable[tuple[str, Any]]) -> str:
+    """Return the address that a gateway states of its caller; empty if it states none."""
+    for key, value in metadata:
+        if key == ADDRESS_METADATA and len(value) <= _LONGEST_ADDRESS and value.isprintable():
+            return str(value)
+    return ""
+
+
+def peer_address(context: CallContext) -> str:
+    """Return the IP address that a call comes from, or the kind of its socket."""
+    return _address(context.peer())
 
 
 def _certificate(context: CallContext) -> str | None:

@@ -21,9 +21,6 @@ from sessiongate.core.errors import (
     CoreError,
     InternalError,
     InvalidRequestError,
-    NotReadyError,
-    SessionNotFoundError,
-    SourceUnreachableError,
     TooManyCallsError,
     Violation,
 )
@@ -37,6 +34,7 @@ from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
 from sessiongate.core.table.count_query import CountQuery
 from sessiongate.core.table.encoding import field
 from sessiongate.core.table.filter import RowFilter
+from sessiongate.core.table.lookup import missing, settle
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
 from sessiongate.core.table.watcher import EMPTY_PART, PROGRESS_INTERVAL, Watcher
@@ -151,7 +149,7 @@ class SessionService:
         if not _may_be_short(request):
             return None
         table, key = self._table, request.SerializeToString()
-        _settle(table)
+        settle(table)
         answer = self._recent.get(key)
         if answer is None:
             query = SessionQuery.parse(request)
@@ -176,10 +174,10 @@ class SessionService:
         table = self._table
         if not request.id:
             raise InvalidRequestError(Violation("id", "must be at least 1"))
-        _settle(table)
+        settle(table)
         row = table.row(request.id)
         if row is None:
-            raise _missing(table, request.id)
+            raise missing(table, request.id)
         rest = GetSessionResponse(
             unreachable=table.unreachable,
             partial=table.partial,
@@ -192,7 +190,7 @@ class SessionService:
     async def WatchSessions(self, request: WatchSessionsRequest, context: CallContext) -> None:
         table = self._table
         if request.resume_revision:
-            _settle(table)
+            settle(table)
         caller = caller_of(context)
         work = partial(self._work, caller)
         wanted = await work(_wanted(request))
@@ -252,14 +250,14 @@ def release_once_taken(charge: ListCharge) -> None:
 
 
 def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:
-    _settle(table)
+    settle(table)
     page = yield from table.page(SessionQuery.parse(request))
     yield
     return _encoded(page)
 
 
 def _counted(table: SessionTable, request: CountSessionsRequest) -> Steps[bytes]:
-    _settle(table)
+    settle(table)
     return (yield from table.count(CountQuery.parse(request)))
 
 
@@ -293,18 +291,3 @@ def _wanted(request: WatchSessionsRequest) -> Steps[RowFilter | None]:
 
 def _moment(time: Timestamp) -> tuple[int, int]:
     return time.seconds, time.nanos
-
-
-def _settle(table: SessionTable) -> None:
-    """Bring the table up to date. Raises `NotReadyError`."""
-    table.deadlines.enforce()
-    if not table.ready.is_set():
-        raise NotReadyError("some sources have neither been read nor failed yet; retry shortly")
-
-
-def _missing(table: SessionTable, ident: int) -> CoreError:
-    source = table.unseen.get(ident)
-    if source is not None:
-        text = f"session {ident} belongs to the source {source!r}, which is unreachable"
-        return SourceUnreachableError(text, source=source, id=str(ident))
-    return SessionNotFoundError(f"no session with id {ident}", id=str(ident))

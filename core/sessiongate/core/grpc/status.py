@@ -22,6 +22,7 @@ from sessiongate.core.errors import (
     ActionNotAllowedError,
     ActionNotSupportedError,
     ActionRefusedError,
+    AuditUnavailableError,
     CoreError,
     InternalError,
     InvalidRequestError,
@@ -88,6 +89,7 @@ STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
         grpc.StatusCode.PERMISSION_DENIED, Reason.ACTION_NOT_ALLOWED
     ),
     ActionRefusedError: StatusMapping(grpc.StatusCode.PERMISSION_DENIED, Reason.ACTION_REFUSED),
+    AuditUnavailableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.AUDIT_UNAVAILABLE),
     SessionChangedError: StatusMapping(grpc.StatusCode.ABORTED, Reason.SESSION_CHANGED),
     NoStatementError: StatusMapping(grpc.StatusCode.FAILED_PRECONDITION, Reason.NO_STATEMENT),
     TooManyActionsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.TOO_MANY_ACTIONS),

@@ -59,6 +59,8 @@ class Identity:
 
 # The caller of the current request; None if no credentials are required.
 caller: ContextVar[Identity | None] = ContextVar("caller", default=None)
+# The address that a gateway states of its caller; empty if no gateway calls.
+caller_address: ContextVar[str] = ContextVar("caller_address", default="")
 
 
 class Refusal(Exception):

@@ -31,7 +31,6 @@ from sessiongate.core.sources.support.processlist import ThreadRow, set_client
 from sessiongate.core.sources.support.received import limit_received
 from sessiongate.v1.session_pb2 import Session
 
-_STARTS_APART = 2.0  # seconds by which the stated start of a server may differ
 _NO_THREAD, _NO_STATEMENT = 1094, 1957
 _IDLE = (b"Sleep", b"Killed", b"Quit", b"Connect", None)
 _GONE = "the session has ended"
@@ -70,7 +69,7 @@ async def _command(
     assert target.incarnation is not None  # noqa: S101
     if start is None:
         raise SourceError(f"user {endpoint.user!r} cannot read when the server started")
-    if abs(start - target.incarnation) > _STARTS_APART:
+    if start != target.incarnation:  # it is exact
         raise ActError(ActFault.GONE, "the server has restarted, and the session has ended")
     ident = int(target.item.key)
     found = await fetch(driver, dialect.thread(ident))

@@ -24,7 +24,7 @@ _LOOK = f"SELECT {_START} FROM pg_stat_activity a WHERE a.pid = {{pid}}"  # noqa
 _STRIKE = f"""
 SELECT a.state, CASE WHEN {{condition}} THEN {{function}}(a.pid) END FROM pg_stat_activity a
 WHERE a.pid = {{pid}} AND {_START} = {{start}}
- AND abs(extract(epoch FROM pg_postmaster_start_time())::float8 - {{incarnation!r}}) <= 2
+ AND abs(extract(epoch FROM pg_postmaster_start_time())::float8 - {{incarnation!r}}) < 0.001
 """  # noqa: S608 - numbers and constants only
 _RUNS = "a.state IN ('active', 'fastpath function call')"
 _RUNNING = (b"active", b"fastpath function call")

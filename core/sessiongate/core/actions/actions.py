@@ -1,0 +1,336 @@
+"""Acting on sessions: who may, on which session, and what became of it.
+
+An act goes on when the call that asked for it ends, so that what was begun is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sessiongate.core.actions.attempt import (
+    ABANDONED,
+    BEGUN,
+    DONE,
+    FAILED,
+    HIT_ANOTHER,
+    UNCERTAIN,
+    WAITING,
+    Asker,
+    Attempt,
+    outcome_of,
+)
+from sessiongate.core.actions.audit import AuditLog
+from sessiongate.core.actions.quota import ActionQuota
+from sessiongate.core.actions.request import ActionRequest
+from sessiongate.core.collect.collector import Collector
+from sessiongate.core.collect.runner import Runner
+from sessiongate.core.errors import (
+    ActionNotAllowedError,
+    ActionNotSupportedError,
+    ActionRefusedError,
+    CoreError,
+    InternalError,
+    NoStatementError,
+    OperatorRequiredError,
+    SessionChangedError,
+    SessionNotFoundError,
+    SourceUnreachableError,
+    TooManyActionsError,
+)
+from sessiongate.core.sources.acting import ActError, ActFault, ActingSource, Action
+from sessiongate.core.sources.base import SourceConnectError, SourceError
+from sessiongate.core.table.lookup import missing, settle
+from sessiongate.core.table.row import Row
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.v1.activities import WORKING
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1000  # acts whose grace is not over
+_CLOSE_TIMEOUT = 2.0  # seconds that acts may go on when the core stops
+# Seconds from one look whether a session has ended to the next.
+_FIRST_PAUSE, _LAST_PAUSE = 0.02, 1.0
+_ERRORS: Mapping[ActFault, type[CoreError]] = {
+    ActFault.GONE: SessionNotFoundError,
+    ActFault.CHANGED: SessionChangedError,
+    ActFault.HIT_ANOTHER: SessionChangedError,
+    ActFault.NO_STATEMENT: NoStatementError,
+    ActFault.REFUSED: ActionRefusedError,
+    ActFault.UNSUPPORTED: ActionNotSupportedError,
+}
+_WHAT = {Action.CANCEL: "statements cannot be cancelled", Action.TERMINATE: "cannot be ended"}
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What is known of an action when its caller is answered."""
+
+    ended: bool  # the session, or its statement, has ended
+    revision: int = 0  # of the table, which shows that
+    upstream: tuple[int, ...] = ()  # the ids of the sessions that it was linked to
+    downstream: tuple[int, ...] = ()
+
+
+class Actions:
+    """Acts on the sessions of a core's sources."""
+
+    def __init__(
+        self,
+        table: SessionTable,
+        collector: Collector,
+        audit: AuditLog,
+        *,
+        per_minute: int,
+    ) -> None:
+        """Admit at most ``per_minute`` actions of a caller, and on a source."""
+        self._table = table
+        self._collector = collector
+        self._audit = audit
+        self._quota = ActionQuota(per_minute)
+        self._tasks: set[asyncio.Task[tuple[Row, Runner]]] = set()
+        self._in_grace: set[asyncio.Task[Any]] = set()  # of those, the ones that wait
+        self._one_by_one: dict[str, asyncio.Lock] = {}  # by source
+        # What became of attempts, by source, action and outcome.
+        self.outcomes: Counter[tuple[str, str, str]] = Counter()
+
+    async def perform(self, request: ActionRequest, asker: Asker) -> ActionResult:
+        """Act on a session; return what is known after ``max_wait`` at most. Raises `CoreError`."""
+        attempt = Attempt(request, asker, self._table.get(request.id))
+        acting = asyncio.create_task(self._told(attempt))
+        self._tasks.add(acting)
+        acting.add_done_callback(self._over)
+        until = elapsed() + request.max_wait
+        if request.grace and not await _is_over(acting, attempt, until):
+            return _result(attempt, revision=0)
+        row, runner = await asyncio.shield(acting)
+        return await self._known(attempt, row, runner, until)
+
+    async def close(self) -> None:
+        """Give up the acts that have not begun, and wait for the others."""
+        for task in self._in_grace:
+            task.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_TIMEOUT)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _over(self, task: asyncio.Task[tuple[Row, Runner]]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone
+
+    async def _told(self, attempt: Attempt) -> tuple[Row, Runner]:
+        """Act, and tell what became of it. Return the session before, and what reads its source."""
+        try:
+            outcome, detail, acted = await self._act(attempt)
+        except _HitAnotherError as error:
+            await self._tell(attempt, HIT_ANOTHER, str(error))
+            raise SessionChangedError(str(error), id=str(attempt.request.id)) from None
+        except CoreError as error:
+            await self._tell(attempt, outcome_of(error), str(error))
+            raise
+        except asyncio.CancelledError:
+            await self._tell(attempt, ABANDONED, "the core was stopped")
+            raise
+        except Exception:
+            log.exception("%s failed", attempt.message(FAILED))
+            await self._tell(attempt, FAILED, "")
+            raise InternalError from None
+        await self._tell(attempt, outcome, detail)
+        return acted
+
+    async def _tell(self, attempt: Attempt, outcome: str, detail: str = "") -> None:
+        """Write to the audit log what has become of an attempt; if that fails, to the log."""
+        request = attempt.request
+        self.outcomes[attempt.source, request.action, outcome] += 1
+        with suppress(CoreError):
+            await self._audit.write(attempt.message(outcome), attempt.members(outcome, detail))
+
+    async def _note(self, attempt: Attempt, outcome: str) -> None:
+        """Write to the audit log what is about to happen. Raises `AuditUnavailableError`."""
+        await self._audit.write(attempt.message(outcome), attempt.members(outcome, ""))
+
+    async def _act(self, attempt: Attempt) -> tuple[str, str, tuple[Row, Runner]]:
+        """Act if that is allowed; return the outcome, its details, and what was acted on."""
+        request, asker = attempt.request, attempt.asker
+        self._quota.take(asker.subject, "of this caller")
+        if not asker.is_operator:
+            raise OperatorRequiredError(
+                "this caller does not have the role of an operator, which --operators and"
+                " --operator-claim give"
+            )
+        row, runner = self._found(request)
+        if request.grace:
+            await self._wait(attempt)
+            # It must be who it was when the grace began.
+            request = replace(request, identity_revision=row.identity)
+            row, runner = self._found(request)
+        lock = self._one_by_one.setdefault(runner.name, asyncio.Lock())
+        async with lock:
+            row, _ = self._found(request)  # it may have changed meanwhile
+            self._quota.take(runner.name, f"on the source {runner.name!r}")
+            await self._note(attempt, BEGUN)
+            outcome, detail = await self._strike(request, asker, runner)
+        return outcome, detail, (row, runner)
+
+    async def _wait(self, attempt: Attempt) -> None:
+        """Wait until the grace is over."""
+        if len(self._in_grace) >= MAX_WAITING:
+            text = f"{MAX_WAITING} sessions are already waiting to be ended"
+            raise TooManyActionsError(text, retry_after="60")
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this runs in one
+        self._in_grace.add(task)
+        try:
+            await self._note(attempt, WAITING)
+            attempt.is_waiting.set()
+            await asyncio.sleep(attempt.request.grace)
+        finally:
+            self._in_grace.discard(task)
+
+    def _found(self, request: ActionRequest) -> tuple[Row, Runner]:
+        """Return the session if this may be done to it. Raises `CoreError`."""
+        settle(self._table)
+        row = self._table.row(request.id)
+        if row is None:
+            raise missing(self._table, request.id)
+        name = row.group.values.source
+        runner = self._collector.runner(name)
+        possible = runner.source.possible_actions if isinstance(runner.source, ActingSource) else ()
+        if request.action not in possible:
+            raise ActionNotSupportedError(
+                f"sessions of the source {name!r}, of kind {runner.config.kind}:"
+                f" {_WHAT[request.action]}{_elsewhere(row)}",
+                source=name,
+            )
+        if request.action not in runner.config.actions:
+            raise ActionNotAllowedError(
+                f"the configuration of the source {name!r} does not allow it: its actions lack"
+                f" {str(request.action)!r}",
+                source=name,
+            )
+        _compare(request, row)
+        return row, runner
+
+    async def _strike(
+        self, request: ActionRequest, asker: Asker, runner: Runner
+    ) -> tuple[str, str]:
+        """Act; return the outcome and its details. Raises `CoreError` if nothing was done."""
+        source, ident = runner.source, request.id
+        target = runner.target(ident)
+        if target is None or not isinstance(source, ActingSource):
+            raise missing(self._table, ident)
+        target = replace(target, same_statement=request.names_statement)
+        noted, has_begun = self._collector.terminations, False
+        try:
+            async with (
+                asyncio.timeout(runner.config.timeout),
+                source.aim(request.action, target) as strike,
+            ):
+                if request.action is Action.TERMINATE:  # it may be seen to end at once
+                    noted.note(ident, asker.name)
+                has_begun = True
+                await strike()
+        except ActError as error:
+            noted.forget(ident)
+            if error.fault is ActFault.HIT_ANOTHER:
+                raise _HitAnotherError(str(error)) from None
+            raise _ERRORS[error.fault](str(error), source=runner.name, id=str(ident)) from None
+        except asyncio.CancelledError:
+            if has_begun:
+                return UNCERTAIN, "the core was stopped"
+            raise
+        except (SourceError, TimeoutError) as error:
+            late = f"did not respond within {runner.config.timeout:g} s"
+            detail = str(error) if isinstance(error, SourceError) else late
+            if has_begun and not isinstance(error, SourceConnectError):
+                return UNCERTAIN, detail
+            noted.forget(ident)
+            text = f"the source {runner.name!r} cannot be reached, and nothing was done: {detail}"
+            raise SourceUnreachableError(text, source=runner.name, id=str(ident)) from None
+        return DONE, ""
+
+    async def _known(
+        self, attempt: Attempt, row: Row, runner: Runner, until: float
+    ) -> ActionResult:
+        """Wait until it is known that the session, or its statement, has ended."""
+        moment, pause = elapsed(), _FIRST_PAUSE
+        has_ended = self._is_gone if attempt.request.action is Action.TERMINATE else self._is_idle
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - moment)):
+                while True:
+                    await runner.observed_since(moment)
+                    if has_ended(row):
+                        return _result(attempt, self._table.revision)
+                    await asyncio.sleep(pause)
+                    moment, pause = elapsed(), min(2 * pause, _LAST_PAUSE)
+        return _result(attempt, revision=0)
+
+    def _is_gone(self, row: Row) -> bool:
+        return row.id not in self._table and row.id not in self._table.unseen
+
+    def _is_idle(self, row: Row) -> bool:
+        """Return whether a session no longer runs the statement that it ran."""
+        now = self._table.row(row.id)
+        if now is None:
+            return self._is_gone(row)
+        return now.group.values.activity not in WORKING or now.since != row.since
+
+
+async def _is_over(acting: asyncio.Task[Any], attempt: Attempt, until: float) -> bool:
+    """Wait until an act is done or refused, or until a time if that is during its grace."""
+    waiting = asyncio.create_task(attempt.is_waiting.wait())
+    try:
+        await asyncio.wait({acting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if not acting.done():
+        await asyncio.wait({acting}, timeout=max(0.0, until - elapsed()))
+    return acting.done()
+
+
+class _HitAnotherError(Exception):
+    """Another session was ended in the place of the one that was aimed at."""
+
+
+def _compare(request: ActionRequest, row: Row) -> None:
+    """Raise `SessionChangedError` unless a session is the one that the caller saw."""
+    session = row.session
+    changed = {
+        "it is another session's, or its user, service, database or client has changed": (
+            request.identity_revision,
+            row.identity,
+        ),
+        "it has changed": (request.revision, session.revision),
+        "it is doing something else": (request.activity_since, row.since),
+    }
+    for text, (seen, now) in changed.items():
+        if seen is not None and seen != now:
+            raise SessionChangedError(
+                f"session {row.id} is not as you saw it: {text}; look again",
+                id=str(row.id),
+                identity_revision=str(row.identity),
+                revision=str(session.revision),
+            )
+
+
+def _elsewhere(row: Row) -> str:
+    """Return a hint at the sessions behind one that a proxy cannot act on."""
+    idents = ", ".join(map(str, row.session.upstream_ids[:3]))
+    return f"; the same connection at the next tier is session {idents}" if idents else ""
+
+
+def _result(attempt: Attempt, revision: int) -> ActionResult:
+    session = attempt.session
+    if session is None:
+        return ActionResult(bool(revision), revision)
+    linked = (tuple(session.upstream_ids), tuple(session.downstream_ids))
+    return ActionResult(bool(revision), revision, *linked)

@@ -1,0 +1,89 @@
+"""One attempt to act on a session, as it is told: to the audit log, and by a count."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sessiongate.core.actions.request import ActionRequest
+from sessiongate.core.errors import CoreError
+from sessiongate.v1.session_pb2 import Session
+
+# What may become of an attempt, besides the errors.
+WAITING = "waiting"  # until its grace is over
+BEGUN = "begun"  # what became of it follows in another line, unless the core was killed
+DONE = "done"  # the server has confirmed it
+UNCERTAIN = "uncertain"  # the server did not answer
+ABANDONED = "abandoned"  # the core stopped before
+FAILED = "failed"  # unexpectedly; the log has the cause
+HIT_ANOTHER = "hit_another"  # another session was ended in its place
+
+_CAPITAL = re.compile("(?<=[a-z])(?=[A-Z])")
+# What the audit log has of a session.
+_SESSION = ("native_id", "user", "remote", "port", "service", "database", "application")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for an action, and from where."""
+
+    name: str  # empty if callers need not authenticate
+    proof: str  # the kind of its credentials; empty without any
+    address: str
+    is_operator: bool
+    request_id: str
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """Who counts as the same caller."""
+        return (self.proof, self.name) if self.proof else ("", self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt."""
+
+    request: ActionRequest
+    asker: Asker
+    session: Session | None  # as it was shown, if it was
+    is_waiting: asyncio.Event = field(default_factory=asyncio.Event)  # its grace has begun
+
+    @property
+    def source(self) -> str:
+        """The source of the session; empty if no session has this id."""
+        return "" if self.session is None else self.session.source
+
+    def message(self, outcome: str) -> str:
+        """Say in one line what has become of it."""
+        request = self.request
+        return f"{request.action} session {request.id}: {outcome}"
+
+    def members(self, outcome: str, detail: str) -> dict[str, object]:
+        """Return a line of the audit log."""
+        request, asker, session = self.request, self.asker, self.session
+        described: dict[str, object] = {}
+        if session is not None:
+            described = {
+                name: getattr(session, name)
+                for name in _SESSION
+                if name == "service" or session.HasField(name)
+            }
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "action": str(request.action),
+            "outcome": outcome,
+            "detail": detail,
+            "operator": asker.name,
+            "proof": asker.proof,
+            "address": asker.address,
+            "request_id": asker.request_id,
+            "grace": request.grace,
+            "session": {"id": request.id, "source": self.source, **described},
+        }
+
+
+def outcome_of(error: CoreError) -> str:
+    """Return the word for an error: its reason in the contract, in lower case."""
+    return _CAPITAL.sub("_", type(error).__name__.removesuffix("Error")).lower()

@@ -1,0 +1,77 @@
+"""The audit log: a line of JSON for each attempt to act on a session, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sessiongate.core.errors import AuditUnavailableError
+from sessiongate.runtime.apart import HangsError, apart
+from sessiongate.runtime.telemetry.logs import fields
+from sessiongate.runtime.watched_file import FileError, in_time
+
+log = logging.getLogger("core.audit")
+
+_MODE = 0o640
+_OF_ANY_LINE = ("time", "request_id")
+
+
+class AuditLog:
+    """Appends lines to a file, which may be renamed at any time; without one, to the log.
+
+    A line is in the file, on its disk, before `write` returns.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def check(self) -> None:
+        """Raise `FileError` if nothing can be appended to the file."""
+        path = self._path
+        if path is None:
+            return
+        try:
+            in_time(lambda: os.close(_open(path)), path)
+        except OSError as error:
+            raise FileError(f"audit_log: {path} cannot be written: {error.strerror}") from None
+
+    async def write(self, message: str, members: Mapping[str, object]) -> None:
+        """Write a line. Raises `AuditUnavailableError`; then the log has the line."""
+        path = self._path
+        if path is None:
+            log.warning("%s", message, extra=_extra(members))  # at almost any level
+            return
+        line = json.dumps(members).encode() + b"\n"
+        try:
+            await apart(object(), lambda: _append(path, line))
+        except (OSError, HangsError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "no thread can be started"
+            text = "%s; the audit log cannot be written: %s"
+            log.error(text, message, cause, extra=_extra(members))
+            raise AuditUnavailableError(
+                "nothing was done, because the core cannot write its audit log; its log has the"
+                " cause"
+            ) from None
+
+
+def _extra(members: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
+    """Return what a line of the log does not have already."""
+    return fields(**{name: each for name, each in members.items() if name not in _OF_ANY_LINE})
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = _open(path)
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    return os.open(path, flags, _MODE)

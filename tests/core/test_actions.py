@@ -1,0 +1,256 @@
+"""How acts proceed: their grace, their end, their limits, and what is told about them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from sessiongate.client.errors import CallError
+from sessiongate.core.actions.attempt import outcome_of
+from sessiongate.core.actions.quota import ActionQuota
+from sessiongate.core.errors import CoreError, TooManyActionsError
+from sessiongate.core.grpc.status import STATUS_MAPPINGS
+from sessiongate.v1.errors import Reason
+from sessiongate.v1.history_service_pb2 import EndReason
+from tests.core.acting import BOTH, acting
+from tests.credentials import USER, CredentialFiles, basic
+from tests.maxscale import MaxScale
+from tests.polling import eventually
+from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, running_postgres
+from tests.runtime.clock import Clock
+from tests.servers import free_port
+
+NEVER = 3600  # seconds: a source that is observed only when somebody waits for it
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with running_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def clients(server: Postgres) -> Iterator[Clients]:
+    opened = Clients()
+    yield opened
+    opened.close()
+    server.wait_until_left()
+
+
+def source(server: Postgres, **options: object) -> dict[str, object]:
+    url = f"postgresql://{SUPERUSER}@127.0.0.1:{server.port}"
+    return {"url": url, "name": "db", "password": PASSWORD, "actions": BOTH, **options}
+
+
+def connected(server: Postgres, clients: Clients, name: str = "aim") -> psycopg.Connection:
+    return clients.add(server.connect(application_name=name))
+
+
+def is_alive(client: psycopg.Connection) -> bool:
+    try:
+        client.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def test_the_end_is_seen_at_once_however_rarely_a_source_is_read(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    client = connected(server, clients)
+    with acting(tmp_path, source(server, interval=NEVER)) as core:
+        seen = core.session()
+        result = core.terminate(seen.id)
+        assert result.ended
+        assert result.revision > seen.revision
+        assert core.ids() == set()
+        assert not is_alive(client)
+
+
+def test_who_does_not_wait_is_told_that_the_end_is_not_known(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    client = connected(server, clients)
+    with acting(tmp_path, source(server)) as core:
+        result = core.terminate(core.session().id, max_wait=Duration())
+        assert not result.ended
+        assert result.revision == 0
+        assert not is_alive(client)
+        eventually(lambda: not core.ids())
+
+
+def test_a_session_is_ended_when_its_grace_is_over(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    client = connected(server, clients)
+    with acting(tmp_path, source(server)) as core:
+        seen = core.session()
+        grace = Duration(nanos=500_000_000)
+        result = core.terminate(seen.id, grace=grace, max_wait=Duration())
+        assert not result.ended
+        assert core.outcomes() == ["waiting"]
+        assert is_alive(client)
+        eventually(lambda: not core.ids())
+        assert not is_alive(client)
+        assert core.outcomes() == ["waiting", "begun", "done"]
+        assert core.past(seen.id).end_reason == EndReason.END_REASON_TERMINATED
+
+
+def test_who_ends_within_the_grace_is_not_ended(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    connected(server, clients)
+    with acting(tmp_path, source(server, interval=0.1)) as core:
+        seen = core.session()
+        core.terminate(seen.id, grace=Duration(seconds=1), max_wait=Duration())
+        clients.close()
+        eventually(lambda: len(core.outcomes()) == 2)
+        assert core.outcomes() == ["waiting", "session_not_found"]
+        assert core.past(seen.id).end_reason == EndReason.END_REASON_CLOSED
+
+
+def test_a_core_that_stops_gives_up_what_has_not_begun(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    client = connected(server, clients)
+    with acting(tmp_path, source(server)) as core:
+        core.terminate(core.session().id, grace=Duration(seconds=NEVER), max_wait=Duration())
+    assert core.outcomes() == ["waiting", "abandoned"]
+    assert is_alive(client)
+
+
+def test_after_an_error_of_the_server_the_end_is_looked_for(tmp_path: Path) -> None:
+    maxscale = MaxScale()
+    maxscale.deletion = 503
+
+    def test(location: str) -> None:
+        url = f"maxscale+http://ann@{location}"
+        options = {"name": "proxy", "password": PASSWORD, "interval": 0.1}
+        with acting(tmp_path, {"url": url, "actions": ["terminate"], **options}) as core:
+            first, second = sorted(core.ids())[:2]
+            result = core.terminate(first, max_wait=Duration(nanos=300_000_000))
+            assert not result.ended
+            # This time it has done it.
+            maxscale.ends_whatever_it_answers = True
+            assert core.terminate(second).ended
+            assert core.outcomes() == ["begun", "uncertain"] * 2
+            assert core.ids().isdisjoint({second})
+            assert core.past(second).end_reason == EndReason.END_REASON_TERMINATED
+
+    async def main() -> None:
+        async with maxscale.serving() as location:
+            await asyncio.to_thread(test, location)
+
+    asyncio.run(main())
+
+
+def test_nothing_is_done_that_cannot_be_told(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    client = connected(server, clients)
+    log = tmp_path / "logs" / "audit.log"
+    log.parent.mkdir()
+    with acting(tmp_path, source(server), audit_log=str(log)) as core:
+        seen = core.session()
+        log.unlink()
+        log.mkdir()  # nothing can be appended to a folder
+        with pytest.raises(CallError) as caught:
+            core.terminate(seen.id)
+        assert caught.value.reason == Reason.AUDIT_UNAVAILABLE
+        assert is_alive(client)
+        log.rmdir()
+        assert core.terminate(seen.id).ended
+        assert log.read_text().count('"outcome": "done"') == 1
+
+
+def test_a_caller_that_acts_too_often_is_refused(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    connected(server, clients)
+    with acting(tmp_path, source(server), max_actions=3) as core:
+        seen = core.session()
+        for _ in range(3):
+            assert core.refusal(core.cancel, seen.id) == Reason.NO_STATEMENT
+        assert core.refusal(core.cancel, seen.id) == Reason.TOO_MANY_ACTIONS
+        assert core.refusal(core.terminate, seen.id) == Reason.TOO_MANY_ACTIONS
+        assert core.ids() == {seen.id}
+
+
+def test_history_and_metrics_tell_who_did_what(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    files, operators = CredentialFiles(tmp_path), tmp_path / "operators"
+    operators.write_text(f"{USER}\n")
+    connected(server, clients)
+    port = free_port()
+    settings: dict[str, Any] = {
+        **files.settings,
+        "operators": str(operators),
+        "insecure_actions": False,
+        "core_metrics": f"127.0.0.1:{port}",
+    }
+    login = {"authorization": basic()}
+    with acting(tmp_path, source(server), metadata=login, **settings) as core:
+        seen = core.session()
+        assert core.terminate(seen.id).ended
+        assert core.refusal(core.terminate, 10**6) == Reason.SESSION_NOT_FOUND
+        past = core.past(seen.id)
+        assert past.end_reason == EndReason.END_REASON_TERMINATED
+        assert past.ended_by == USER
+        headers = {"Authorization": basic()}
+        shown = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers).text
+        counted = [line for line in shown.splitlines() if line.startswith("sessiongate_actions_")]
+        what = 'sessiongate_actions_total{action="terminate",outcome="%s",source="%s"} 1.0'
+        assert what % ("done", "db") in counted
+        assert what % ("session_not_found", "") in counted
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"grace": Duration(seconds=3601)}, "grace: must be from 0 to 3600 seconds"),
+        ({"grace": Duration(seconds=-1)}, "grace: must be from 0 to 3600 seconds"),
+        ({"max_wait": Duration(seconds=61)}, "max_wait: must be from 0 to 60 seconds"),
+        ({"max_wait": Duration(nanos=-1)}, "max_wait: must be from 0 to 60 seconds"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    server: Postgres, tmp_path: Path, fields: dict[str, Any], expected: str
+) -> None:
+    with acting(tmp_path, source(server)) as core:
+        with pytest.raises(CallError, match=expected):
+            core.terminate(1, **fields)
+        with pytest.raises(CallError, match="id: must be at least 1"):
+            core.cancel(0)
+        assert core.audit() == []
+
+
+def test_each_error_of_an_act_is_its_reason_in_the_audit_log() -> None:
+    for error, mapping in STATUS_MAPPINGS.items():
+        if issubclass(error, CoreError):
+            assert outcome_of(error.__new__(error)) == mapping.reason.lower()
+
+
+def test_a_quota_fills_again_with_time() -> None:
+    clock = Clock()
+    quota = ActionQuota(6, clock)
+    for _ in range(6):
+        quota.take("ann", "of this caller")
+    with pytest.raises(TooManyActionsError, match="at most 6 per minute") as caught:
+        quota.take("ann", "of this caller")
+    assert caught.value.metadata == {"retry_after": "10"}
+    quota.take("bob", "of this caller")
+    clock.now += 10
+    quota.take("ann", "of this caller")
+    with pytest.raises(TooManyActionsError):
+        quota.take("ann", "of this caller")
+    clock.now += 60
+    for _ in range(6):
+        quota.take("ann", "of this caller")
