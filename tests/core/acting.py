@@ -37,9 +37,10 @@ BOTH = ["cancel", "terminate"]
 
 
 class Acting:
-    """A core's client, and the core's audit log."""
+    """A core's address, a client of it, and its audit log."""
 
-    def __init__(self, client: Client, audit: Path) -> None:
+    def __init__(self, address: str, client: Client, audit: Path) -> None:
+        self.address = address
         self.client = client
         self._audit = audit
 
@@ -116,4 +117,4 @@ def acting(
         running_core(*sources, ready=True, **settings) as address,
         Client(address, timeout=PATIENT, metadata=(metadata or {}).items) as client,
     ):
-        yield Acting(client, audit)
+        yield Acting(address, client, audit)

@@ -21,7 +21,7 @@ from sessiongate.core.actions.attempt import (
     HIT_ANOTHER,
     UNCERTAIN,
     WAITING,
-    Asker,
+    ActionCaller,
     Attempt,
     outcome_of,
 )
@@ -53,7 +53,7 @@ from sessiongate.v1.activities import WORKING
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 1000  # acts whose grace is not over
+MAX_IN_GRACE = 1000  # acts whose grace is not over
 _CLOSE_TIMEOUT = 2.0  # seconds that acts may go on when the core stops
 # Seconds from one look whether a session has ended to the next.
 _FIRST_PAUSE, _LAST_PAUSE = 0.02, 1.0
@@ -100,7 +100,7 @@ class Actions:
         # What became of attempts, by source, action and outcome.
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
 
-    async def perform(self, request: ActionRequest, asker: Asker) -> ActionResult:
+    async def perform(self, request: ActionRequest, asker: ActionCaller) -> ActionResult:
         """Act on a session; return what is known after ``max_wait`` at most. Raises `CoreError`."""
         attempt = Attempt(request, asker, self._table.get(request.id))
         acting = asyncio.create_task(self._told(attempt))
@@ -183,8 +183,8 @@ class Actions:
 
     async def _wait(self, attempt: Attempt) -> None:
         """Wait until the grace is over."""
-        if len(self._in_grace) >= MAX_WAITING:
-            text = f"{MAX_WAITING} sessions are already waiting to be ended"
+        if len(self._in_grace) >= MAX_IN_GRACE:
+            text = f"{MAX_IN_GRACE} sessions are already waiting to be ended"
             raise TooManyActionsError(text, retry_after="60")
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this runs in one
@@ -221,7 +221,7 @@ class Actions:
         return row, runner
 
     async def _strike(
-        self, request: ActionRequest, asker: Asker, runner: Runner
+        self, request: ActionRequest, asker: ActionCaller, runner: Runner
     ) -> tuple[str, str]:
         """Act; return the outcome and its details. Raises `CoreError` if nothing was done."""
         source, ident = runner.source, request.id

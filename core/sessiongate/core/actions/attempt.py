@@ -26,7 +26,7 @@ _SESSION = ("native_id", "user", "remote", "port", "service", "database", "appli
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class ActionCaller:
     """Who asks for an action, and from where."""
 
     name: str  # empty if callers need not authenticate
@@ -46,7 +46,7 @@ class Attempt:
     """An attempt."""
 
     request: ActionRequest
-    asker: Asker
+    asker: ActionCaller
     session: Session | None  # as it was shown, if it was
     is_waiting: asyncio.Event = field(default_factory=asyncio.Event)  # its grace has begun
 

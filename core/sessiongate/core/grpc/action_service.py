@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessiongate.core.actions.actions import Actions
-from sessiongate.core.actions.attempt import Asker
+from sessiongate.core.actions.attempt import ActionCaller
 from sessiongate.core.actions.request import ActionRequest
 from sessiongate.core.grpc.authentication import peer_address
 from sessiongate.core.grpc.interceptor import CallContext
@@ -51,9 +51,9 @@ class SessionActionService(SessionActionServiceServicer):
             downstream_ids=result.downstream,
         )
 
-    def _asker(self, context: CallContext) -> Asker:
+    def _asker(self, context: CallContext) -> ActionCaller:
         identity, correlation = caller.get(), current.get()
-        return Asker(
+        return ActionCaller(
             name=identity.name if identity else "",
             proof=identity.proof if identity else "",
             address=caller_address.get() or peer_address(context),

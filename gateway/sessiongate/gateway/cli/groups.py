@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 _TITLES = {
     "protection": "TLS and credentials",
     "choice": "Which sessions",
+    "how": "How",
     "when": "When",
     "upstream": "Connection to a core",
     "limits": "Limits of the gateway",

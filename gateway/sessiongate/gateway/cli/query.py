@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import typer
 
+from sessiongate.gateway.cli.acting import cancel_command, terminate_command
 from sessiongate.gateway.cli.choice import (
     CLOCK_FLAGS,
     PRESENT_FLAGS,
@@ -148,6 +149,8 @@ def blockers_command(
     ask(showing_blocked(choice), upstream)
 
 
+app.command("terminate", cls=AskingCommand)(terminate_command)
+app.command("cancel", cls=AskingCommand)(cancel_command)
 app.command("history", cls=asking_except(*PRESENT_FLAGS))(history_command)
 
 

@@ -102,7 +102,7 @@ def listing(
     fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
-        await _require_sources(client, choice)
+        await require_sources(client, choice)
         output = output_in(form, SESSIONS, fields, public_url or LOCAL_URL)
         gaps, count = Gaps(), 0
         async for part in _parts(client, wanted, order):
@@ -122,7 +122,7 @@ def counting(
     """Count the sessions that are chosen."""
 
     async def ask(client: CoreClient) -> None:
-        await _require_sources(client, choice)
+        await require_sources(client, choice)
         await print_counts(client, choice, by, limit, public_url or LOCAL_URL, form)
 
     return ask
@@ -157,7 +157,7 @@ def showing_blocked(choice: SessionChoice) -> Question:
     """Show who blocks whom, among the sessions that are chosen."""
 
     async def ask(client: CoreClient) -> None:
-        await _require_sources(client, choice)
+        await require_sources(client, choice)
         blocked = BlockedSessions(client, time.time(), output_width())
         lines = await blocked.trees(choice.filter())
         print("\n".join(lines or ["no session waits for another"]))
@@ -188,7 +188,7 @@ def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] 
     fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
-        await _require_sources(client, choice)
+        await require_sources(client, choice)
         if not is_terminal():
             await follow(client, choice.filter(), Lines(fields))
             return
@@ -200,7 +200,7 @@ def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] 
     return ask
 
 
-async def _require_sources(client: CoreClient, choice: SessionChoice) -> None:
+async def require_sources(client: CoreClient, choice: SessionChoice) -> None:
     """End the command if a source that is chosen does not exist: nothing would match."""
     if not choice.source:
         return

@@ -1,0 +1,181 @@
+"""Acting on sessions: which ones, whether to go on, and what has become of each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import grpc
+import typer
+
+from sessiongate.client.errors import CallError
+from sessiongate.gateway.cli.acting import ActionChoice
+from sessiongate.gateway.cli.choice import SessionChoice
+from sessiongate.gateway.cli.outputs import SESSIONS, output_in
+from sessiongate.gateway.cli.questions import LOCAL_URL, Question, require_sources
+from sessiongate.gateway.cli.reporting import fail, report
+from sessiongate.gateway.errors import error_of
+from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.v1.errors import Reason
+from sessiongate.v1.session_action_service_pb2 import (
+    CancelStatementRequest,
+    CancelStatementResponse,
+    TerminateSessionRequest,
+    TerminateSessionResponse,
+)
+from sessiongate.v1.session_pb2 import Session
+
+_Response = TerminateSessionResponse | CancelStatementResponse
+_Act = Callable[[CoreClient, Session], Awaitable[_Response]]
+
+_MOST_TIERS = 16  # that a chain may have
+_WITHOUT = (
+    "the core at this address cannot act on sessions: no source allows it (actions), nobody is an"
+    " operator (--operators), or it is of an earlier version"
+)
+
+
+class _Words(NamedTuple):
+    """How a command speaks of its action."""
+
+    verb: str  # of what it is about to do
+    done: str
+    begun: str  # if its end is not known yet
+
+
+_TERMINATE = _Words("End", "ended", "was asked to end, but is still there")
+_CANCEL = _Words("Cancel what is run by", "cancelled", "was asked to cancel, but still runs")
+
+
+def terminating(
+    idents: Sequence[int], choice: SessionChoice, how: ActionChoice, grace: float | None
+) -> Question:
+    """End the sessions that are chosen."""
+
+    async def terminate(client: CoreClient, session: Session) -> _Response:
+        request = TerminateSessionRequest(
+            id=session.id, identity_revision=session.identity_revision
+        )
+        if grace:
+            request.grace.FromNanoseconds(round(grace * 1e9))
+            request.max_wait.FromSeconds(0)
+        return await client.terminate_session(request)
+
+    words = _TERMINATE
+    if grace:
+        words = words._replace(begun=f"will be ended in {grace:g} s")
+    return _acting(words, terminate, idents, choice, how)
+
+
+def cancelling(idents: Sequence[int], choice: SessionChoice, how: ActionChoice) -> Question:
+    """Cancel the statements of the sessions that are chosen."""
+
+    async def cancel(client: CoreClient, session: Session) -> _Response:
+        request = CancelStatementRequest(id=session.id, identity_revision=session.identity_revision)
+        if session.activity.HasField("since_time"):
+            request.activity_since_time.CopyFrom(session.activity.since_time)
+        return await client.cancel_statement(request)
+
+    return _acting(_CANCEL, cancel, idents, choice, how)
+
+
+def _acting(
+    words: _Words, act: _Act, idents: Sequence[int], choice: SessionChoice, how: ActionChoice
+) -> Question:
+    async def ask(client: CoreClient) -> None:
+        await require_sources(client, choice)
+        chosen = await _named(client, idents) if idents else await _matching(client, choice, how)
+        if how.chain:
+            chosen = await _chains(client, chosen)
+        output = output_in("table", SESSIONS, (), LOCAL_URL)
+        output.write(chosen)
+        output.end({}, ())
+        if not how.yes and not _goes_on(words, len(chosen)):
+            fail("nothing was done", 1)
+        if failed := await _all_done(client, words, act, chosen):
+            fail(f"{failed} of {len(chosen)} failed", 1)
+
+    return ask
+
+
+def _goes_on(words: _Words, count: int) -> bool:
+    """Ask whether to go on."""
+    what = "this session" if count == 1 else f"these {count} sessions"
+    return typer.confirm(f"{words.verb} {what}?", err=True)
+
+
+async def _named(client: CoreClient, idents: Sequence[int]) -> Sequence[Session]:
+    """Return the sessions with these ids; end the command if one does not exist."""
+    return [(await client.get_session(ident)).session for ident in dict.fromkeys(idents)]
+
+
+async def _matching(
+    client: CoreClient, choice: SessionChoice, how: ActionChoice
+) -> Sequence[Session]:
+    """Return the sessions that match; end the command if there are not as many as expected."""
+    found = [session async for session in client.sessions(choice.filter())]
+    if len(found) != how.expect:
+        fail(f"{len(found)} sessions match, not {how.expect}; nothing was done", 1)
+    return found
+
+
+async def _chains(client: CoreClient, chosen: Iterable[Session]) -> Sequence[Session]:
+    """Return sessions with the other ends of their connections, clients' ends first."""
+    ordered: dict[int, Session] = {}
+    for session in chosen:
+        above = await _tiers(client, session, "downstream_ids")
+        below = await _tiers(client, session, "upstream_ids")
+        for each in (*reversed(above), session, *below):
+            ordered.setdefault(each.id, each)
+    return [*ordered.values()]
+
+
+async def _tiers(client: CoreClient, session: Session, links: str) -> Sequence[Session]:
+    """Return the sessions that one is linked to in a direction, the nearest first."""
+    found: dict[int, Session] = {}
+    tier = [session]
+    for _ in range(_MOST_TIERS):
+        idents = [ident for each in tier for ident in getattr(each, links)]
+        tier = []
+        for ident in idents:
+            if ident in found or ident == session.id:
+                continue
+            try:
+                found[ident] = (await client.get_session(ident)).session
+            except CallError as error:
+                if error.reason != Reason.SESSION_NOT_FOUND:
+                    raise
+            else:
+                tier.append(found[ident])
+        if not tier:
+            break
+    return [*found.values()]
+
+
+async def _all_done(client: CoreClient, words: _Words, act: _Act, chosen: Sequence[Session]) -> int:
+    """Act on each session and print what has become of it; return how many acts failed."""
+    failed, others = 0, dict[int, None]()
+    for session in chosen:
+        try:
+            response = await act(client, session)
+        except CallError as error:
+            if error.reason is None and error.code is grpc.StatusCode.UNIMPLEMENTED:
+                fail(_WITHOUT, 1)
+            if error.code is grpc.StatusCode.UNAUTHENTICATED:
+                raise
+            if error.reason == Reason.SESSION_NOT_FOUND:  # perhaps because of the one before
+                print(f"session {session.id}: has ended by itself", flush=True)
+                continue
+            failed += 1
+            report(f"session {session.id}: {error_of(error).detail}")
+            continue
+        print(f"session {session.id}: {words.done if response.ended else words.begun}", flush=True)
+        others.update(dict.fromkeys((*response.downstream_ids, *response.upstream_ids)))
+    for session in chosen:
+        others.pop(session.id, None)
+    if others:
+        idents = ", ".join(map(str, others))
+        text = f"the same connections at other tiers are left: {idents}; --chain includes them"
+        print(text, file=sys.stderr)
+    return failed
