@@ -174,7 +174,9 @@ def test_every_metric_is_documented_with_its_labels(watched: Watched) -> None:
         ):
             labels = {label for sample in metric.samples for label in sample.labels}
             shown[metric.name] = metric.name, metric.type, labels - {"le"}
-    assert shown == documented()
+    # It is there only if somebody may act: tests/core/test_actions.py.
+    actions = {"sessiongate_actions": documented()["sessiongate_actions"]}
+    assert shown | actions == documented()
 
 
 def test_every_limit_is_documented() -> None:

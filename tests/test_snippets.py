@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from tests import test_actions_documentation as actions
 from tests import test_check_config as check_config
 from tests import test_demo as demo
 from tests import test_deploy as deploy
@@ -30,6 +31,15 @@ Test = Callable[..., None]
 RUNNERS: dict[Test | str, list[str]] = {
     "a drawing": [
         "ARCHITECTURE.md: : ",
+    ],
+    actions.test_an_operator_ends_a_session_and_cancels_statements: [
+        "docs/actions.md: Allow it: toml",
+        "docs/actions.md: Allow it: sql",
+        "docs/actions.md: Allow it: sh",
+        "docs/actions.md: At a terminal: sh",
+    ],
+    actions.test_the_lines_for_mariadb_let_it_act: [
+        "docs/actions.md: Allow it: sql",
     ],
     readme.test_make_knows_what_to_do: [
         "README.md: Three commands: sh",

@@ -32,7 +32,7 @@ KEYS = {
     "ctrl+c": "Ctrl-C",
 }
 TEXT = Path(ROOT, "docs/terminal.md").read_text(encoding="utf-8")
-ASKING = ("list", "show", "blockers", "history", "sources", "watch")
+ASKING = ("list", "show", "blockers", "terminate", "cancel", "history", "sources", "watch")
 # What a command takes only to refuse it, with a reason.
 REFUSED = {
     (command, flag)

@@ -87,7 +87,7 @@ def terminate_command(
     \b
     Example:
       sessiongate terminate 17
-      sessiongate terminate --user etl --activity 'idle in transaction' --expect 12
+      sessiongate terminate --user etl --activity 'idle in transaction' --expect 3
       sessiongate terminate 17 --chain
     """
     _check(context, idents, choice, how)
@@ -107,7 +107,7 @@ def cancel_command(
     how: ActionChoice,
     upstream: LoginSettings,
 ) -> None:
-    """Cancel the statements that sessions run; their clients stay connected.
+    """Cancel what sessions run; their clients stay connected.
 
     Shows the sessions and asks before it cancels. Choose them by their ids, or by flags together
     with --expect and their number. A session that has begun something else by then is left alone.
@@ -115,7 +115,7 @@ def cancel_command(
     \b
     Example:
       sessiongate cancel 17
-      sessiongate cancel --application report --min-activity-duration 10m --expect 3
+      sessiongate cancel --application report --expect 3
     """
     _check(context, idents, choice, how)
     check_connection(context, upstream)
