@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -22,6 +24,7 @@ from tests.polling import eventually
 from tests.postgres import PASSWORD, Clients, Postgres, running_postgres
 
 READER, OPERATOR = "sessiongate", "sessiongate_acts"
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # the next process gets the next id
 ACTIVE, IDLE = ActivityState.ACTIVITY_STATE_ACTIVE, ActivityState.ACTIVITY_STATE_IDLE
 
 
@@ -233,6 +236,35 @@ def test_a_process_id_that_is_another_sessions_by_now_hits_nobody(
             target = Target(item, item.session, observation.incarnation)
             assert act(target) is None
             assert eventually(lambda: ended)
+
+
+def test_who_is_given_the_process_id_of_one_that_has_left_is_not_hit(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    if not os.access(LAST_PID, os.W_OK):
+        pytest.skip("only root chooses process ids; the test above does without")
+    client = clients.add(server.connect(user="app"))
+    pid = pid_of(client)
+    # The core does not look again before it acts.
+    with acting(tmp_path, source(server, interval=3600)) as core:
+        seen = the(core, pid)
+        client.close()
+        eventually(lambda: not psutil.pid_exists(int(pid)))
+
+        def given_again() -> psycopg.Connection | None:
+            LAST_PID.write_text(str(int(pid) - 1))
+            following = clients.add(server.connect(user="app"))
+            if pid_of(following) == pid:
+                return following
+            following.close()
+            return None
+
+        following = eventually(given_again)
+        assert following is not None
+        for act in (core.terminate, core.cancel):
+            seen_then = {"identity_revision": seen.identity_revision}
+            assert core.refusal(act, seen.id, **seen_then) == Reason.SESSION_NOT_FOUND
+        assert is_alive(following)
 
 
 def test_a_source_that_does_not_answer_has_nothing_done_to_it(

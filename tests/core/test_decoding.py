@@ -17,6 +17,7 @@ from sessiongate.runtime.auth.protection import Protection
 from sessiongate.v1.errors import STATUS_TRAILER
 from tests.core.test_authentication import connect, methods
 from tests.credentials import CredentialFiles, basic
+from tests.servers import free_port
 
 NO_MESSAGE = b"\xff\xff"
 LONG = 20.0
@@ -40,8 +41,14 @@ async def refused(
 
 def test_no_message_is_an_error_of_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        source = SourceConfig.parse("synthetic:")
-        async with Core(CoreConfig(sources=(source,), grpc="127.0.0.1:0")) as core:
+        # It may be acted on, so that there is the service for that, too.
+        source = SourceConfig.parse(f"postgresql://a@127.0.0.1:{free_port()}?actions=terminate")
+        config = CoreConfig(
+            sources=(source,),
+            grpc="127.0.0.1:0",
+            protection=Protection(insecure_actions=True),
+        )
+        async with Core(config) as core:
             for path in methods():
                 told = await refused(core, path)
                 assert told == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"), path

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
+from sessiongate.core.sources.base import Action, SourceConfig, SourceConfigError, open_source
+from sessiongate.core.sources.support.endpoint import Endpoint
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,8 @@ def test_common_options_are_taken_off() -> None:
         ("x:y?timeout=never", "timeout must be a number above 0, such as 5, got 'never'"),
         ("x:y?max_sessions=inf", "max_sessions must be a number above 0, such as 5, got 'inf'"),
         ("x:y?max_sessions=0.5", "max_sessions must be an integer, got '0.5'"),
+        ("x:y?actions=kill", "actions must be among cancel, terminate, got 'kill'"),
+        ("x:y?actions=cancel,terminat", "got 'terminat'; did you mean 'terminate'"),
     ],
 )
 def test_what_is_wrong_is_named(url: str, text: str) -> None:
@@ -117,3 +122,40 @@ def test_what_other_clients_call_an_option_is_known(query: str, advice: str) -> 
     with pytest.raises(SourceConfigError) as caught:
         open_source(SourceConfig.parse(f"postgresql://db1?{query}"))
     assert str(caught.value).endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("host:?actions=terminate", "action 'terminate' is impossible; host allows no actions"),
+        ("pgbouncer://a@h?actions=cancel", "'cancel' is impossible; pgbouncer allows: terminate"),
+        ("mariadb://a@h?action_user=b", "action_user has no effect without actions"),
+        ("postgresql://a@h?actions=cancel&action_password=b", "action_password requires action_us"),
+        (
+            "maxscale+http://a@h?actions=terminate&action_user=a&action_password=b"
+            "&action_password_file=c",
+            "more than one password; give it in action_password or in action_password_file",
+        ),
+    ],
+)
+def test_actions_that_are_impossible_or_contradictory_are_refused(url: str, text: str) -> None:
+    with pytest.raises(SourceConfigError, match=text):
+        open_source(SourceConfig.parse(url))
+
+
+def test_who_acts_may_have_a_password_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("swordfish\n")
+    given = {"password": "look", "actions": "terminate, cancel", "action_user": "b"}
+
+    def of_actor(**options: str) -> tuple[str | None, str | None]:
+        config = SourceConfig.parse("postgresql://a@h", {**given, **options})
+        assert config.actions == {Action.CANCEL, Action.TERMINATE}
+        endpoint = Endpoint.of(config, port=5432).for_actions(config)
+        return endpoint.user, endpoint.password()
+
+    assert of_actor(action_password_file=str(file)) == ("b", "swordfish")
+    assert of_actor(action_password="tuna") == ("b", "tuna")
+    assert of_actor() == ("b", None), "never the password of another user"
+    given.pop("action_user")
+    assert of_actor() == ("a", "look")

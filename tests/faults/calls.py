@@ -17,7 +17,11 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from hpack import Decoder
 
-from sessiongate.v1 import session_service_pb2, source_service_pb2
+from sessiongate.v1 import (
+    session_action_service_pb2,
+    session_service_pb2,
+    source_service_pb2,
+)
 from tests.faults.frames import (
     DATA,
     END_HEADERS,
@@ -33,9 +37,10 @@ from tests.faults.frames import (
 )
 from tests.program import PATIENCE
 
+_OURS = (session_service_pb2, source_service_pb2, session_action_service_pb2)
 METHODS = {
     f"/{service.full_name}/{method.name}": method.input_type
-    for file in (session_service_pb2, source_service_pb2, health_pb2, reflection_pb2)
+    for file in (*_OURS, health_pb2, reflection_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
@@ -114,9 +119,9 @@ class Call:
                 self.text = unquote(value.decode("latin-1"))
 
 
-def any_call(rng: random.Random) -> Call:
-    """Make a call with any number of faults."""
-    path = rng.choice([*METHODS])
+def any_call(rng: random.Random, methods: Sequence[str] = ()) -> Call:
+    """Make a call of one of these methods, by default of any, with any number of faults."""
+    path = rng.choice(methods or [*METHODS])
     message = any_message(METHODS[path], rng)
     if rng.random() < 0.05:
         path = rng.choice(_UNKNOWN)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,6 +54,8 @@ from sessiongate.v1.activities import WORKING
 log = logging.getLogger(__name__)
 
 MAX_IN_GRACE = 1000  # acts whose grace is not over
+_TOO_MANY = outcome_of(TooManyActionsError(""))
+_TELL_AGAIN = 60.0  # seconds after which the audit log has another line of a caller over its limit
 _CLOSE_TIMEOUT = 2.0  # seconds that acts may go on when the core stops
 # Seconds from one look whether a session has ended to the next.
 _FIRST_PAUSE, _LAST_PAUSE = 0.02, 1.0
@@ -97,6 +99,8 @@ class Actions:
         self._tasks: set[asyncio.Task[tuple[Row, Runner]]] = set()
         self._in_grace: set[asyncio.Task[Any]] = set()  # of those, the ones that wait
         self._one_by_one: dict[str, asyncio.Lock] = {}  # by source
+        # Callers that were over their limit, and until when that is not told again.
+        self._limited: dict[Hashable, float] = {}
         # What became of attempts, by source, action and outcome.
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
 
@@ -151,8 +155,19 @@ class Actions:
         """Write to the audit log what has become of an attempt; if that fails, to the log."""
         request = attempt.request
         self.outcomes[attempt.source, request.action, outcome] += 1
+        if outcome == _TOO_MANY and not self._is_first(attempt.asker):
+            return
         with suppress(CoreError):
             await self._audit.write(attempt.message(outcome), attempt.members(outcome, detail))
+
+    def _is_first(self, asker: ActionCaller) -> bool:
+        """Return whether a caller has not been over its limit for a while."""
+        now = elapsed()
+        self._limited = {subject: until for subject, until in self._limited.items() if until > now}
+        is_first = asker.subject not in self._limited
+        if is_first:
+            self._limited[asker.subject] = now + _TELL_AGAIN
+        return is_first
 
     async def _note(self, attempt: Attempt, outcome: str) -> None:
         """Write to the audit log what is about to happen. Raises `AuditUnavailableError`."""
@@ -217,7 +232,7 @@ class Actions:
                 f" {str(request.action)!r}",
                 source=name,
             )
-        _compare(request, row)
+        request.require_seen(row)
         return row, runner
 
     async def _strike(
@@ -256,6 +271,11 @@ class Actions:
             noted.forget(ident)
             text = f"the source {runner.name!r} cannot be reached, and nothing was done: {detail}"
             raise SourceUnreachableError(text, source=runner.name, id=str(ident)) from None
+        except Exception as error:  # a plugin may raise anything
+            if not has_begun:
+                raise
+            log.exception("%s of source %s failed", request.action, runner.name)
+            return UNCERTAIN, f"failed unexpectedly: {type(error).__name__}"
         return DONE, ""
 
     async def _known(
@@ -299,27 +319,6 @@ async def _is_over(acting: asyncio.Task[Any], attempt: Attempt, until: float) ->
 
 class _HitAnotherError(Exception):
     """Another session was ended in the place of the one that was aimed at."""
-
-
-def _compare(request: ActionRequest, row: Row) -> None:
-    """Raise `SessionChangedError` unless a session is the one that the caller saw."""
-    session = row.session
-    changed = {
-        "it is another session's, or its user, service, database or client has changed": (
-            request.identity_revision,
-            row.identity,
-        ),
-        "it has changed": (request.revision, session.revision),
-        "it is doing something else": (request.activity_since, row.since),
-    }
-    for text, (seen, now) in changed.items():
-        if seen is not None and seen != now:
-            raise SessionChangedError(
-                f"session {row.id} is not as you saw it: {text}; look again",
-                id=str(row.id),
-                identity_revision=str(row.identity),
-                revision=str(session.revision),
-            )
 
 
 def _elsewhere(row: Row) -> str:

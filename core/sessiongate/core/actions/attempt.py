@@ -20,6 +20,7 @@ ABANDONED = "abandoned"  # the core stopped before
 FAILED = "failed"  # unexpectedly; the log has the cause
 HIT_ANOTHER = "hit_another"  # another session was ended in its place
 
+_MOST = 1000  # characters of a text
 _CAPITAL = re.compile("(?<=[a-z])(?=[A-Z])")
 # What the audit log has of a session.
 _SESSION = ("native_id", "user", "remote", "port", "service", "database", "application")
@@ -66,7 +67,7 @@ class Attempt:
         described: dict[str, object] = {}
         if session is not None:
             described = {
-                name: getattr(session, name)
+                name: _shortened(getattr(session, name))
                 for name in _SESSION
                 if name == "service" or session.HasField(name)
             }
@@ -74,7 +75,7 @@ class Attempt:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "action": str(request.action),
             "outcome": outcome,
-            "detail": detail,
+            "detail": _shortened(detail),
             "operator": asker.name,
             "proof": asker.proof,
             "address": asker.address,
@@ -82,6 +83,11 @@ class Attempt:
             "grace": request.grace,
             "session": {"id": request.id, "source": self.source, **described},
         }
+
+
+def _shortened(value: str | int) -> str | int:
+    """Return as much of a text as a line of the audit log has."""
+    return value[:_MOST] if isinstance(value, str) else value
 
 
 def outcome_of(error: CoreError) -> str:

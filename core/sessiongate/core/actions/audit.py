@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from sessiongate.runtime.watched_file import FileError, in_time
 log = logging.getLogger("core.audit")
 
 _MODE = 0o640
+_TIMEOUT = 2.0  # seconds that a line may take to be on the disk
 _OF_ANY_LINE = ("time", "request_id")
 
 
@@ -27,6 +29,7 @@ class AuditLog:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._one_by_one = asyncio.Lock()
 
     def check(self) -> None:
         """Raise `FileError` if nothing can be appended to the file."""
@@ -46,9 +49,10 @@ class AuditLog:
             return
         line = json.dumps(members).encode() + b"\n"
         try:
-            await apart(object(), lambda: _append(path, line))
-        except (OSError, HangsError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "no thread can be started"
+            async with self._one_by_one, asyncio.timeout(_TIMEOUT):
+                await apart(self, lambda: _append(path, line))
+        except (OSError, HangsError) as error:  # TimeoutError is an OSError
+            cause = getattr(error, "strerror", None) or "the file system does not respond"
             text = "%s; the audit log cannot be written: %s"
             log.error(text, message, cause, extra=_extra(members))
             raise AuditUnavailableError(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
-from sessiongate.core.errors import InvalidRequestError, Violation
+from sessiongate.core.errors import InvalidRequestError, SessionChangedError, Violation
 from sessiongate.core.sources.acting import Action
+from sessiongate.core.table.row import Row
 from sessiongate.v1.session_action_service_pb2 import (
     CancelStatementRequest,
     TerminateSessionRequest,
@@ -34,6 +35,25 @@ class ActionRequest:
     def names_statement(self) -> bool:
         """Whether the session must still run the statement that the caller saw."""
         return self.revision is not None or self.activity_since is not None
+
+    def require_seen(self, row: Row) -> None:
+        """Raise `SessionChangedError` unless a session is the one that the caller saw."""
+        session = row.session
+        seen = {
+            "it is another session's, or its user, service, database or client has changed": (
+                *(self.identity_revision, row.identity),
+            ),
+            "it has changed": (self.revision, session.revision),
+            "it is doing something else": (self.activity_since, row.since),
+        }
+        for text, (before, now) in seen.items():
+            if before is not None and before != now:
+                raise SessionChangedError(
+                    f"session {row.id} is not as you saw it: {text}; look again",
+                    id=str(row.id),
+                    identity_revision=str(row.identity),
+                    revision=str(session.revision),
+                )
 
     @classmethod
     def terminate(cls, request: TerminateSessionRequest) -> ActionRequest:

@@ -18,6 +18,8 @@ from sessiongate.v1.session_action_service_pb2 import (
 )
 from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceServicer
 
+_LONGEST_NAME = 255  # characters of a caller's name that are kept
+
 
 class SessionActionService(SessionActionServiceServicer):
     """sessiongate.v1.SessionActionService over `Actions`."""
@@ -54,7 +56,7 @@ class SessionActionService(SessionActionServiceServicer):
     def _asker(self, context: CallContext) -> ActionCaller:
         identity, correlation = caller.get(), current.get()
         return ActionCaller(
-            name=identity.name if identity else "",
+            name=identity.name[:_LONGEST_NAME] if identity else "",
             proof=identity.proof if identity else "",
             address=caller_address.get() or peer_address(context),
             is_operator=identity.is_operator if identity else self._insecure,

@@ -245,7 +245,7 @@ def _actions(options: dict[str, str], name: str) -> frozenset[Action]:
     for word in filter(None, words):
         if word not in allowed:
             raise SourceConfigError(
-                f"source {name}: actions must be a list of {' and '.join(allowed)},"
+                f"source {name}: actions must be among {', '.join(allowed)},"
                 f" got {redacted(word)}{did_you_mean(word, allowed)}"
             )
     return frozenset(map(Action, filter(None, words)))

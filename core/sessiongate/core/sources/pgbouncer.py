@@ -47,12 +47,11 @@ from sessiongate.core.sources.support.pgbouncer_console import (
     awaiting,
     pool_modes,
     rows,
+    shares_port,
 )
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 
 _CONSOLE, _APPLICATION = CONSOLE.encode(), APPLICATION.encode()
-_REUSEPORT = b"so_reuseport", b"1"  # as in SHOW CONFIG
-
 _PARTIAL = (
     "so_reuseport is on: other PgBouncer processes on this port have other clients;"
     " add a source for each process, by its own Unix socket (unix_socket_dir) or port"
@@ -61,8 +60,6 @@ _PARTIAL = (
 # Attempts to reach the process that was read before on a shared port. If none succeeds,
 # the process counts as ended: with eight processes, this is wrong once in 5,000 times.
 _ATTEMPTS = 64
-
-_MAX_SETTINGS = 1000
 
 
 class PgBouncerSource:
@@ -128,8 +125,7 @@ class PgBouncerSource:
 
     def _shares_port(self) -> bool:
         """Return whether other processes may listen where this one was reached."""
-        config = self._console.setup_answer.rows[:_MAX_SETTINGS]
-        return not self._endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
+        return shares_port(self._console, self._endpoint)
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a client."""

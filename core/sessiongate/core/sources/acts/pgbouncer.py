@@ -11,16 +11,21 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from sessiongate.core.sources.acting import ActError, ActFault, Strike, Target
+from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.libpq import LibpqClient, QueryRefusedError, QueryResult
 from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.pgbouncer_clients import client_key
-from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, rows
+from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, rows, shares_port
 
 _OLD = (
     "PgBouncer 1.24 or later is required: earlier versions cannot end a client without the risk of"
     " ending another one"
+)
+_OTHER_PROCESS = (
+    "so_reuseport is on, and this connection has reached another process; try again, or add a"
+    " source for each process"
 )
 _NOT_FOUND = "client not found"
 _GONE = "the session has ended"
@@ -35,6 +40,8 @@ async def aim(endpoint: Endpoint, most: int, target: Target) -> AsyncIterator[St
         if "id" not in answer.columns:
             raise ActError(ActFault.UNSUPPORTED, _OLD)
         ident = await _id_of(answer, target.item.key)
+        if ident is None and shares_port(console, endpoint):
+            raise SourceError(f"{endpoint}: {_OTHER_PROCESS}")
         if ident is None:
             raise ActError(ActFault.GONE, _GONE)
         yield partial(_strike, console, ident)

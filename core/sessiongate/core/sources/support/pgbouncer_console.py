@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.cells import Cell
-from sessiongate.core.sources.support.libpq import QueryResult
+from sessiongate.core.sources.support.endpoint import Endpoint
+from sessiongate.core.sources.support.libpq import LibpqClient, QueryResult
 from sessiongate.core.sources.support.pacing import Pace, mapped, parts
 
 CONSOLE = "pgbouncer"  # the database that is the admin console
+_REUSEPORT = b"so_reuseport", b"1"  # as in SHOW CONFIG
+_MAX_SETTINGS = 1000
 
 
 class ClientRow(NamedTuple):
@@ -53,6 +56,15 @@ class Shown(NamedTuple):
     awaiting: Mapping[Cell, Awaiting]  # by ``ptr``; the others wait for nothing
     modes: Mapping[Cell, Cell]  # of pools, by database
     now: Cell  # the second in which it was asked, as a ``request_time``
+
+
+def shares_port(console: LibpqClient, endpoint: Endpoint) -> bool:
+    """Return whether other processes may listen where a console was reached.
+
+    The console's set-up query is SHOW CONFIG.
+    """
+    config = console.setup_answer.rows[:_MAX_SETTINGS]
+    return not endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
 
 
 async def rows(answer: QueryResult) -> list[ClientRow]:
