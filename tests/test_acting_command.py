@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sessiongate.client.errors import CallError
+from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from sessiongate.v1.session_pb2 import Session
 from tests import debian13
 from tests.core.acting import Acting, acting
@@ -212,6 +214,62 @@ def test_a_chain_is_ended_from_the_clients_end(
                 assert f"at other tiers are left: {ahead}; --chain includes them" in done.stderr
             assert not is_alive(client)
             sessions(core, 0)
+
+
+def test_a_servers_session_that_a_pool_has_given_to_another_client_is_left_alone(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    users = {SUPERUSER: PASSWORD}
+    settings: dict[str, object] = {"pool_mode": "transaction", "default_pool_size": 1}
+    with running_pgbouncer(server, users, None, debian13.pgbouncer(), **settings) as pool:
+        url = f"pgbouncer://{SUPERUSER}@127.0.0.1:{pool.port}"
+        proxy = {"url": url, "name": "pool", "password": PASSWORD, "interval": 0.1}
+        with acting(tmp_path, source(server), proxy) as core:  # the pool's may not be ended
+            one, other = (clients.add(pool.connect(application_name=name)) for name in "ab")
+            one.execute("BEGIN")
+
+            def linked(client: str) -> list[Session]:
+                found = {each.id: each for each in core.client.sessions()}
+                return [
+                    each
+                    for each in found.values()
+                    if [found[ident].application for ident in each.downstream_ids] == [client]
+                ]
+
+            (behind,) = eventually(lambda: linked("a"), lambda found: len(found) == 1)
+            here, there = pty.openpty()
+            arguments = ("terminate", str(behind.id), "--chain", "--core", core.address)
+            with subprocess.Popen(
+                [COMMAND, *arguments], env=environment(), stdin=there, stdout=there, stderr=there
+            ) as process:
+                os.close(there)
+                written = b""
+                while b"[y/N]: " not in written:
+                    written += read_terminal(here)
+                one.execute("COMMIT")
+                other.execute("BEGIN")
+                eventually(lambda: linked("b"))
+                os.write(here, b"y\n")
+                while part := read_terminal(here):
+                    written += part
+                process.wait()
+                os.close(here)
+            assert f"session {behind.id}: left alone, because it serves".encode() in written
+            assert is_alive(other)
+
+
+def test_more_than_the_limit_takes_longer(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    opened = [connected(server, clients, "etl") for _ in range(4)]
+    with acting(tmp_path, source(server), max_actions=60) as core:
+        sessions(core, 4)
+        for _ in range(58):  # the rest of this minute
+            with pytest.raises(CallError):
+                core.client.terminate_session(TerminateSessionRequest(id=10**6))
+        flags = ("--application", "etl", "--expect", 4, "--yes")
+        assert command(core, "terminate", *flags).returncode == 0
+        assert not any(map(is_alive, opened))
 
 
 def test_a_core_without_actions_says_what_is_missing(

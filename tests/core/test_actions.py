@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from sessiongate.client.errors import CallError
 from sessiongate.core.actions.attempt import outcome_of
+from sessiongate.core.actions.audit import AuditLog
 from sessiongate.core.actions.quota import ActionQuota
-from sessiongate.core.errors import CoreError, TooManyActionsError
+from sessiongate.core.errors import AuditUnavailableError, CoreError, TooManyActionsError
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
+from sessiongate.runtime.watched_file import FileError
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import EndReason
 from tests.core.acting import BOTH, acting
@@ -168,6 +171,17 @@ def test_nothing_is_done_that_cannot_be_told(
         log.rmdir()
         assert core.terminate(seen.id).ended
         assert log.read_text().count('"outcome": "done"') == 1
+
+
+def test_an_audit_log_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    fifo, folder = tmp_path / "fifo", tmp_path / "folder" / "log"
+    os.mkfifo(fifo)
+    with open(fifo, "rb", opener=lambda path, _: os.open(path, os.O_RDONLY | os.O_NONBLOCK)):
+        for path, said in ((fifo, "is a FIFO, not a regular file"), (folder, "cannot be written")):
+            with pytest.raises(FileError, match=f"audit_log: .*{said}"):
+                AuditLog(path).check()
+            with pytest.raises(AuditUnavailableError, match="nothing was done"):
+                asyncio.run(AuditLog(path).write("", {}))
 
 
 def test_a_caller_that_acts_too_often_is_refused(

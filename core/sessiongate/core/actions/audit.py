@@ -12,11 +12,12 @@ from pathlib import Path
 from sessiongate.core.errors import AuditUnavailableError
 from sessiongate.runtime.apart import HangsError, apart
 from sessiongate.runtime.telemetry.logs import fields
-from sessiongate.runtime.watched_file import FileError, in_time
+from sessiongate.runtime.watched_file import FileError, in_time, refuse_what_is_no_file
 
 log = logging.getLogger("core.audit")
 
 _MODE = 0o640
+_HANGS = "the file system does not respond"
 _TIMEOUT = 2.0  # seconds that a line may take to be on the disk
 _OF_ANY_LINE = ("time", "request_id")
 
@@ -40,6 +41,8 @@ class AuditLog:
             in_time(lambda: os.close(_open(path)), path)
         except OSError as error:
             raise FileError(f"audit_log: {path} cannot be written: {error.strerror}") from None
+        except FileError as error:
+            raise FileError(f"audit_log: {error}") from None
 
     async def write(self, message: str, members: Mapping[str, object]) -> None:
         """Write a line. Raises `AuditUnavailableError`; then the log has the line."""
@@ -51,8 +54,8 @@ class AuditLog:
         try:
             async with self._one_by_one, asyncio.timeout(_TIMEOUT):
                 await apart(self, lambda: _append(path, line))
-        except (OSError, HangsError) as error:  # TimeoutError is an OSError
-            cause = getattr(error, "strerror", None) or "the file system does not respond"
+        except (OSError, FileError, HangsError) as error:  # TimeoutError is an OSError
+            cause = getattr(error, "strerror", None) or str(error) or _HANGS
             text = "%s; the audit log cannot be written: %s"
             log.error(text, message, cause, extra=_extra(members))
             raise AuditUnavailableError(
@@ -78,4 +81,10 @@ def _append(path: Path, line: bytes) -> None:
 
 def _open(path: Path) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    return os.open(path, flags, _MODE)
+    descriptor = os.open(path, flags, _MODE)
+    try:
+        refuse_what_is_no_file(path, os.fstat(descriptor))  # it would be on no disk
+    except FileError:
+        os.close(descriptor)
+        raise
+    return descriptor

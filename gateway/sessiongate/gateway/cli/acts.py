@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -30,6 +31,8 @@ _Response = TerminateSessionResponse | CancelStatementResponse
 _Act = Callable[[CoreClient, Session], Awaitable[_Response]]
 
 _MOST_TIERS = 16  # that a chain may have
+# How often, and after how many seconds, to try again what was beyond the limit of actions.
+_TRIES, _PAUSE = 60, 2.0
 _WITHOUT = (
     "the core at this address cannot act on sessions: no source allows it (actions), nobody is an"
     " operator (--operators), or it is of an earlier version"
@@ -93,7 +96,7 @@ def _acting(
         output.end({}, ())
         if not how.yes and not _goes_on(words, len(chosen)):
             fail("nothing was done", 1)
-        if failed := await _all_done(client, words, act, chosen):
+        if failed := await _all_done(client, words, act, chosen, is_chain=how.chain):
             fail(f"{failed} of {len(chosen)} failed", 1)
 
     return ask
@@ -153,12 +156,19 @@ async def _tiers(client: CoreClient, session: Session, links: str) -> Sequence[S
     return [*found.values()]
 
 
-async def _all_done(client: CoreClient, words: _Words, act: _Act, chosen: Sequence[Session]) -> int:
+async def _all_done(
+    client: CoreClient, words: _Words, act: _Act, chosen: Sequence[Session], *, is_chain: bool
+) -> int:
     """Act on each session and print what has become of it; return how many acts failed."""
-    failed, others = 0, dict[int, None]()
+    idents = {session.id for session in chosen}
+    failed, left = 0, dict[int, None]()
     for session in chosen:
         try:
-            response = await act(client, session)
+            if is_chain and (others := await _served(client, session.id) - idents):
+                named = ", ".join(map(str, sorted(others)))
+                print(f"session {session.id}: left alone, because it serves {named} now")
+                continue
+            response = await _patiently(client, act, session)
         except CallError as error:
             if error.reason is None and error.code is grpc.StatusCode.UNIMPLEMENTED:
                 fail(_WITHOUT, 1)
@@ -171,11 +181,25 @@ async def _all_done(client: CoreClient, words: _Words, act: _Act, chosen: Sequen
             report(f"session {session.id}: {error_of(error).detail}")
             continue
         print(f"session {session.id}: {words.done if response.ended else words.begun}", flush=True)
-        others.update(dict.fromkeys((*response.downstream_ids, *response.upstream_ids)))
-    for session in chosen:
-        others.pop(session.id, None)
-    if others:
-        idents = ", ".join(map(str, others))
-        text = f"the same connections at other tiers are left: {idents}; --chain includes them"
-        print(text, file=sys.stderr)
+        left.update(dict.fromkeys((*response.downstream_ids, *response.upstream_ids)))
+    if remaining := [str(ident) for ident in left if ident not in idents]:
+        text = f"the same connections at other tiers are left: {', '.join(remaining)}"
+        print(f"{text}; --chain includes them", file=sys.stderr)
     return failed
+
+
+async def _served(client: CoreClient, ident: int) -> set[int]:
+    """Return whom a session serves: a pool may have given it to another client by now."""
+    return {*(await client.get_session(ident)).session.downstream_ids}
+
+
+async def _patiently(client: CoreClient, act: _Act, session: Session) -> _Response:
+    """Act on a session; while there were too many actions, wait and try again."""
+    for _ in range(_TRIES):
+        try:
+            return await act(client, session)
+        except CallError as error:
+            if error.reason != Reason.TOO_MANY_ACTIONS:
+                raise
+            await asyncio.sleep(_PAUSE)
+    return await act(client, session)
