@@ -19,7 +19,8 @@ from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica, Store
-from sessiongate.gateway.upstream.views import DirectView, ReplicaView, Version
+from sessiongate.gateway.upstream.version import Version
+from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.jsonapi.conditional import parse_etags, revisions_of
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.paging import PROFILE
 from tests.gateway.programs import one_view
@@ -173,6 +174,16 @@ def test_the_whole_question_is_part_of_the_etag(fleet: httpx.Client) -> None:
     ]
     etags = [fleet.get(path, headers=asked).headers["etag"] for path, asked in questions]
     assert len(set(etags)) == len(questions)
+
+
+def test_the_etag_of_a_session_has_a_part_that_says_who_it_is(fleet: httpx.Client) -> None:
+    questions = ("", "?pretty=true", "?include=services", "?fields[sessions]=user")
+    tags = [fleet.get(f"/v1/sessions/7{asked}").headers["etag"] for asked in questions]
+    parts = [revisions_of(tag) for one in tags for tag in parse_etags(one)]
+    assert len({identity for _, identity in filter(None, parts)}) == 1
+    assert None not in parts
+    (collection,) = parse_etags(fleet.get("/v1/sessions").headers["etag"])
+    assert revisions_of(collection) is None
 
 
 @pytest.mark.parametrize(

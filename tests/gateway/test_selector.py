@@ -20,14 +20,8 @@ from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
-from sessiongate.gateway.upstream.views import (
-    NO_VERSION,
-    PAGE_SIZE,
-    DirectView,
-    ReplicaView,
-    SessionView,
-    Version,
-)
+from sessiongate.gateway.upstream.version import NO_VERSION, Version
+from sessiongate.gateway.upstream.views import PAGE_SIZE, DirectView, ReplicaView, SessionView
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,

@@ -16,6 +16,7 @@ from sessiongate.gateway.jsonapi.conditional import (
     last_modified_of,
     parse_date,
     parse_etags,
+    revisions_of,
     unchanged,
     weak_etag,
 )
@@ -23,6 +24,7 @@ from sessiongate.gateway.jsonapi.errors import RequestError
 
 NOW = datetime(2026, 11, 23, 20, 0, 0, tzinfo=UTC).timestamp()
 CHANGED = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT
+REVISIONS = st.integers(0, 2**64 - 1)
 TAG = ETag("5-abc", weak=True)
 
 SAME, OTHER = 'W/"5-abc"', '"5-abd"'
@@ -150,7 +152,7 @@ def test_weak_comparison(one: str, other: str, same: bool) -> None:
     assert (str(first), str(second)) == (one, other)
 
 
-@given(st.integers(0, 2**64 - 1), st.binary(), st.integers(0, 2**64 - 1), st.binary())
+@given(REVISIONS, st.binary(), REVISIONS, st.binary())
 def test_a_tag_stands_for_a_revision_and_a_question(
     revision: int, question: bytes, later: int, another: bytes
 ) -> None:
@@ -161,6 +163,27 @@ def test_a_tag_stands_for_a_revision_and_a_question(
     assert tag.same_as(weak_etag(later, another)) is same
     assert outcome(Conditions(if_none_match=str(tag)), tag) == 304
     assert outcome(Conditions(if_match=str(tag)), tag) is None
+    assert revisions_of(tag) is None
+
+
+@given(REVISIONS, REVISIONS, st.binary(), REVISIONS)
+def test_a_tag_of_one_resource_tells_who_it_is(
+    revision: int, identity: int, question: bytes, other: int
+) -> None:
+    tag = weak_etag(revision, question, identity)
+    assert revisions_of(tag) == (revision, identity)
+    assert parse_etags(str(tag)) == (tag,)
+    assert tag.same_as(weak_etag(revision, question, other)) is (identity == other)
+    assert not tag.same_as(weak_etag(revision, question))
+
+
+@pytest.mark.parametrize(
+    "opaque",
+    ["", "1", "1-2", f"1-2-{'0' * 15}", f"1-{'0' * 16}", f"-2-{'0' * 16}", f"1-2-{'0' * 16}-gzip",
+     f"1-{'f' * 17}-{'0' * 16}", f"\xb2-2-{'0' * 16}", f"1-+2-{'0' * 16}"],
+)  # fmt: skip
+def test_other_tags_tell_nothing(opaque: str) -> None:
+    assert revisions_of(ETag(opaque, weak=True)) is None
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from sessiongate.gateway.representation.count import (
 )
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
-from sessiongate.gateway.upstream.views import NO_VERSION, Version, version_of
+from sessiongate.gateway.upstream.version import NO_VERSION, Version, version_of
 from sessiongate.runtime.counted import CountedValues, ValueCounts
 from sessiongate.runtime.turns import Steps, later
 from sessiongate.v1.session_service_pb2 import CountSessionsRequest, SessionGroup

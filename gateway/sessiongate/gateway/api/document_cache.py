@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.http.in_flight import Body, InFlight
-from sessiongate.gateway.upstream.views import Version
+from sessiongate.gateway.upstream.version import Version
 
 # Documents up to this size are always cached, longer ones while others still have room.
 _USUAL = 16 * 1024 * 1024

@@ -19,7 +19,7 @@ from sessiongate.gateway.jsonapi.collections import self_link, with_fields
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.selector import EVERYTHING
-from sessiongate.gateway.upstream.views import NO_VERSION
+from sessiongate.gateway.upstream.version import NO_VERSION
 from sessiongate.runtime.turns import Steps
 
 

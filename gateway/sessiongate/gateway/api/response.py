@@ -24,7 +24,7 @@ from sessiongate.gateway.jsonapi.conditional import (
 )
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.jsonapi.transfer import Parts
-from sessiongate.gateway.upstream.views import Version
+from sessiongate.gateway.upstream.version import Version
 
 # Shorter bodies gain nothing from compression.
 _WORTH_COMPRESSING = 500
@@ -148,10 +148,11 @@ def _validators(etag: ETag, modified: int | None) -> _Headers:
 
 def _etag(request: ApiRequest, version: Version) -> ETag:
     """Return the tag of the document made from this version."""
-    if not version.gaps:
-        return weak_etag(version.revision, request.fingerprint)
-    gaps = "\0".join((*version.gaps.unreachable, "\0", *version.gaps.partial)).encode()
-    return weak_etag(version.revision, request.fingerprint + b"\0" + gaps)
+    fingerprint = request.fingerprint
+    if version.gaps:
+        gaps = "\0".join((*version.gaps.unreachable, "\0", *version.gaps.partial)).encode()
+        fingerprint += b"\0" + gaps
+    return weak_etag(version.revision, fingerprint, version.identity)
 
 
 @lru_cache(maxsize=64)

@@ -29,7 +29,8 @@ from sessiongate.gateway.jsonapi.paging import (
 from sessiongate.gateway.jsonapi.sorting import Sort
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.selector import Selector
-from sessiongate.gateway.upstream.views import NO_VERSION, Batch
+from sessiongate.gateway.upstream.version import NO_VERSION
+from sessiongate.gateway.upstream.views import Batch
 from sessiongate.runtime.turns import Steps, later
 from sessiongate.v1.activities import activity_of
 from sessiongate.v1.states import state_of, words_of

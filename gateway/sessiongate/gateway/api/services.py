@@ -24,7 +24,7 @@ from sessiongate.gateway.representation.service import (
 )
 from sessiongate.gateway.representation.session import session_url
 from sessiongate.gateway.upstream.selector import Selector
-from sessiongate.gateway.upstream.views import Version
+from sessiongate.gateway.upstream.version import Version
 from sessiongate.runtime.suggestion import shorten
 
 

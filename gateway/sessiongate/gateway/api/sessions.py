@@ -80,7 +80,7 @@ async def show_session(request: ApiRequest) -> Response:
     if table is None:
         request.row = found
     else:
-        version = table._replace(gaps=table.gaps.union(version.gaps))
+        version = table._replace(gaps=table.gaps.union(version.gaps), identity=version.identity)
     if request.preferences.timeless and (response := not_modified(request, version)):
         return response
     if request.preferences.plain and not version.gaps:

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 
 _ETAG = re.compile(r'(?:^|,)[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?=,|$)')
+_PARTS = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16})-[0-9a-f]{16}")
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -106,13 +107,23 @@ def parse_etags(header: str) -> tuple[ETag, ...]:
     return tuple(ETag(found[2], found[1] is not None) for found in _ETAG.finditer(header))
 
 
-def weak_etag(revision: int, fingerprint: bytes) -> ETag:
+def weak_etag(revision: int, fingerprint: bytes, identity: int | None = None) -> ETag:
     """Return the tag of the response to a request at this revision of the table.
 
     ``fingerprint`` covers everything else that the response depends on: path, query, media
-    type, host.
+    type, host. ``identity`` is, of one resource, the revision of the last change of who or
+    what it is: a part of its own, so that a later request can depend on that alone.
     """
-    return ETag(f"{revision:x}-{blake2b(fingerprint, digest_size=8).hexdigest()}", True)
+    parts = [f"{revision:x}", blake2b(fingerprint, digest_size=8).hexdigest()]
+    if identity is not None:
+        parts.insert(1, f"{identity:x}")
+    return ETag("-".join(parts), True)
+
+
+def revisions_of(tag: ETag) -> tuple[int, int] | None:
+    """Return revision and ``identity`` of a tag that `weak_etag` made of both, else None."""
+    found = _PARTS.fullmatch(tag.opaque)
+    return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
 def last_modified_of(changed: float, now: float) -> int | None:

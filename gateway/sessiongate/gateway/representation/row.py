@@ -79,7 +79,7 @@ class SessionRow:
         )
         self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
-        self._version: tuple[int, float] | None = None
+        self._version: tuple[int, float, int] | None = None
         self._connected: int | None = None
         self._idle_since: float | None = None
         untrack(self)
@@ -115,11 +115,12 @@ class SessionRow:
         return self._connected
 
     @property
-    def version(self) -> tuple[int, float]:
-        """The session's revision, and its time in seconds since the epoch."""
+    def version(self) -> tuple[int, float, int]:
+        """The session's revision, its time in seconds since the epoch, and identity_revision."""
         if self._version is None:
             session = self.session
-            self._version = session.revision, seconds_of(session.update_time)
+            changed = seconds_of(session.update_time)
+            self._version = session.revision, changed, session.identity_revision
         return self._version
 
     @property

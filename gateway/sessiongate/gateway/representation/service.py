@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sessiongate.gateway.upstream.tallies import ServiceTally
-from sessiongate.gateway.upstream.views import SessionView, Version
+from sessiongate.gateway.upstream.version import Version
+from sessiongate.gateway.upstream.views import SessionView
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 

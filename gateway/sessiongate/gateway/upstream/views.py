@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from sessiongate.gateway.api.gaps import Gaps, TableResponse
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
@@ -18,47 +16,27 @@ from sessiongate.gateway.upstream.indexes import FoundIds
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector, matching
 from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
+from sessiongate.gateway.upstream.version import (
+    NO_VERSION,
+    Version,
+    settled,
+    version_of,
+    version_of_session,
+)
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
-    CountSessionsResponse,
     ListSessionsRequest,
-    ListSessionsResponse,
     ServiceStatus,
     SourceStatus,
 )
 from sessiongate.v1.source_service_pb2 import Source
-from sessiongate.v1.times import seconds_of
 
 # Sessions requested from the core at a time. To decode them takes two milliseconds, and several
 # responses may arrive in one turn.
 PAGE_SIZE = 1000
 PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
-
-
-class Version(NamedTuple):
-    """The state of the table that a response shows. Equal versions mean equal responses."""
-
-    revision: int
-    # Seconds since the epoch; infinite of a mixture, or while another change may share that second.
-    changed: float
-    gaps: Gaps = Gaps()
-
-    def and_older(self, other: Version) -> Version:
-        """Return the version of a response made from both: no part of it is older.
-
-        If they differ, no time is right for both: a condition on the later one would take for
-        known what had changed until then.
-        """
-        if self in (other, NO_VERSION):
-            return other
-        revision = min(self.revision, other.revision)
-        return Version(revision, math.inf, self.gaps.union(other.gaps))
-
-
-# The version of a response that is made from nothing yet.
-NO_VERSION = Version(2**64, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +111,7 @@ class DirectView:
 
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
         found = await self._client.get_session(ident)
-        changed, gaps = (
-            _settled(seconds_of(found.update_time), _read(found)),
-            Gaps.of_response(found),
-        )
-        return SessionRow(found.session), Version(found.session.revision, changed, gaps)
+        return SessionRow(found.session), version_of_session(found)
 
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
@@ -231,9 +205,9 @@ class ReplicaView:
         found = store.get(ident) if self._replica.current else None
         if found is None:
             return None
-        revision, changed = found.version
+        revision, changed, identity = found.version
         changed = max(changed, store.sources_changed)
-        return found, Version(revision, _settled(changed, store.read), store.gaps)
+        return found, Version(revision, settled(changed, store.read), store.gaps, identity)
 
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
@@ -330,19 +304,4 @@ def _counted(rows: Iterable[SessionRow], tallies: ServiceTallies) -> Steps[None]
 
 
 def _version_of(store: Store) -> Version:
-    return Version(store.revision, _settled(store.changed, store.read), store.gaps)
-
-
-def version_of(page: ListSessionsResponse | CountSessionsResponse) -> Version:
-    """Return the version of a page that the core has read."""
-    changed = _settled(seconds_of(page.update_time), _read(page))
-    return Version(page.revision, changed, Gaps.of_response(page))
-
-
-def _settled(changed: float, read: float) -> float:
-    """Return ``changed`` if its second was over on the core's clock at ``read``; else infinity."""
-    return changed if math.isinf(read) or changed < int(read) else math.inf
-
-
-def _read(response: TableResponse) -> float:
-    return seconds_of(response.read_time) if response.HasField("read_time") else math.inf
+    return Version(store.revision, settled(store.changed, store.read), store.gaps)
