@@ -16,11 +16,12 @@ from starlette.routing import Match
 
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.api.path import by_path
 from sessiongate.gateway.http.normalize_path import routed
 from sessiongate.gateway.openapi.schemas import SCHEMAS
 
 _JSON = ("application/vnd.api+json", "application/json")
-_ROUTES = [(operation.route(), operation) for operation in OPERATIONS]
+_ROUTES = [(path.route(), path.operations[0]) for path in by_path(OPERATIONS)]
 
 
 def check_declared(answer: httpx.Response) -> None:

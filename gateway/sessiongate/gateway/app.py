@@ -20,8 +20,8 @@ from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.api.host_names import HostNames, LookUp, by_dns
-from sessiongate.gateway.api.operation import ALLOW
 from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.api.path import ApiPath, by_path
 from sessiongate.gateway.errors import RETRY_AFTER, error_of
 from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.at_once import AtOnce
@@ -97,7 +97,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
             names.close()
 
     app = Starlette(
-        routes=[operation.route() for operation in operations],
+        routes=[path.route() for path in by_path(operations)],
         lifespan=lifespan,
     )
     app.state.stopping = stopping  # the server begins it
@@ -163,15 +163,15 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     """Return the response to the router's errors: 404 for a path, 405 for a method."""
     error = cast(HTTPException, raised)
     path = request.scope["raw_path"].decode("latin-1")
-    # A caller that gets this far may read the description, which has all paths.
-    near = nearest_path(path, [operation.path for operation in OPERATIONS])
-    details = {
-        404: f"no resource at {shorten(path)}{as_question(near)}",
-        405: f"{request.method} is not allowed; allowed are {ALLOW['Allow']}",
-    }
-    status = HTTPStatus(error.status_code)
-    detail = details.get(status, error.detail)
-    headers = ALLOW if status == 405 else error.headers
+    status, detail, headers = HTTPStatus(error.status_code), error.detail, error.headers
+    if status == 404:
+        # A caller that gets this far may read the description, which has all paths.
+        known = [route.endpoint.path for route in request.app.routes]
+        detail = f"no resource at {shorten(path)}{as_question(nearest_path(path, known))}"
+    elif status == 405:
+        allowed = cast(ApiPath, request.scope["endpoint"]).allow
+        detail = f"{request.method} is not allowed; allowed are {allowed}"
+        headers = {"Allow": allowed}
     return errors_response([Error(status, status.name, detail)], headers)
 
 

@@ -21,8 +21,7 @@ class NormalizePath:
     That form has no prefix ``/v1``, which is optional as in MaxScale, and no trailing slash;
     each segment is percent-encoded in the shortest way, so that a slash in a name stays
     distinct from those between segments. ``*``, which requests the options of the whole
-    server, becomes the root, because the options are the same everywhere. ``raw_path`` is
-    not changed.
+    server, becomes the root. ``raw_path`` is not changed.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from sessiongate.gateway.api.operation import METHODS, Operation
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.path import ApiPath, by_path
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.openapi.parameters import parameters
 from sessiongate.gateway.openapi.responses import error_components, header_components, responses
@@ -35,7 +36,8 @@ TAGS = {
 def describe(operations: Iterable[Operation], base: str) -> Schema:
     """Return the whole description; ``base`` starts every URL and has no trailing slash."""
     shared: Schema = {}
-    paths = {operation.path: _path(operation, shared) for operation in operations}
+    paths = by_path(operations)
+    described = {path.path: _path(path, shared) for path in paths}
     return {
         "openapi": VERSION,
         "info": {
@@ -47,11 +49,11 @@ def describe(operations: Iterable[Operation], base: str) -> Schema:
         "servers": [{"url": base}],
         "security": [{}, {"basic": []}, {"bearer": []}],
         "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
-        "paths": paths,
+        "paths": described,
         "components": {
             "schemas": SCHEMAS,
             "parameters": shared,
-            "headers": header_components(),
+            "headers": header_components(path.allow for path in paths),
             "responses": error_components(),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},
@@ -61,8 +63,13 @@ def describe(operations: Iterable[Operation], base: str) -> Schema:
     }
 
 
-def _path(operation: Operation, shared: Schema) -> Schema:
-    return {method.lower(): _operation(operation, method.lower(), shared) for method in METHODS}
+def _path(path: ApiPath, shared: Schema) -> Schema:
+    found = {
+        method.lower(): _operation(operation, method.lower(), shared)
+        for operation in path.operations
+        for method in operation.methods
+    }
+    return {**found, "options": _operation(path.operations[0], "options", shared)}
 
 
 def _operation(operation: Operation, method: str, shared: Schema) -> Schema:

@@ -50,13 +50,13 @@ POLICY = (
 _ERRORS = (
     "is the document of every error; branch on `code`. If the core gives no reason,"
     " `code` is the name of its gRPC status. A path that does not exist returns 404 with"
-    " `NOT_FOUND`, and a method other than GET, HEAD and OPTIONS 405 with `METHOD_NOT_ALLOWED`."
+    " `NOT_FOUND`, and a method that its path does not allow 405 with `METHOD_NOT_ALLOWED`."
 )
 _ABOUT_COMMANDS = (
     "The commands on this page work as they stand, for a name or an id that exists. If the gateway"
     " requires credentials, add `--user NAME` or `--header 'Authorization: Bearer TOKEN'`. In a"
     " URL, percent-encode brackets, quotes and spaces; with `--globoff`, curl sends brackets as"
-    " they are. Every path also allows HEAD and OPTIONS."
+    " they are. Every path allows OPTIONS, and HEAD if it allows GET."
 )
 _SCHEMAS = (
     "What documents contain. Objects may gain members; these stay. The OpenAPI description has the"

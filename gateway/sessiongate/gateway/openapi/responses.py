@@ -21,10 +21,6 @@ from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS
 from sessiongate.gateway.openapi.schema import Schema, ref
 
 HEADERS: dict[str, Schema] = {
-    "Allow": {
-        "description": "The allowed methods.",
-        "schema": {"type": "string", "const": "GET, HEAD, OPTIONS"},
-    },
     "Cache-Control": {
         "description": "`private, no-cache` if the response has a validator, else `no-store`.",
         "schema": {"type": "string", "enum": ["private, no-cache", "no-store"]},
@@ -127,9 +123,14 @@ def error_components() -> Schema:
     }
 
 
-def header_components() -> Schema:
-    """Return the headers that responses refer to."""
-    return {name: {**HEADERS[name], "required": name in _REQUIRED} for name in HEADERS}
+def header_components(allowed: Iterable[str]) -> Schema:
+    """Return the headers that responses refer to; ``allowed`` are the values of ``Allow``."""
+    values = [*dict.fromkeys(allowed)]
+    allow: Schema = {"type": "string", "enum": values}
+    if len(values) == 1:
+        allow = {"type": "string", "const": values[0]}
+    headers = {"Allow": {"description": "The allowed methods.", "schema": allow}, **HEADERS}
+    return {name: {**headers[name], "required": name in _REQUIRED} for name in headers}
 
 
 def _link(operation: str, about: str, ident: str) -> Schema:
