@@ -1,12 +1,14 @@
-"""A core whose sessions, and what they are doing, a test chooses."""
+"""A core whose sessions, and what they are doing, a test chooses, and which can act on them."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -14,10 +16,15 @@ from sessiongate.core import server
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import (
+    ActError,
+    ActFault,
+    Action,
     Observation,
     Observed,
     SourceConfig,
     SourceError,
+    Strike,
+    Target,
     TcpLink,
 )
 from sessiongate.v1 import session_pb2
@@ -28,11 +35,41 @@ CONNECTED = 1_790_000_000  # when the sessions connected, in seconds since the e
 
 
 class Shown:
-    """What each source states, which a test may change at any time; a text is its fault."""
+    """What each source states, which a test may change at any time; a text is its fault.
+
+    ``acts`` are those that were done, with the key of the session. One that is ended goes from
+    its source, and one whose statement is cancelled is idle, unless it is ``stubborn``.
+    """
 
     def __init__(self, sources: Mapping[str, Sequence[Observed] | str]) -> None:
         self.sources = dict(sources)
         self.address = ""
+        self.acts: list[tuple[Action, str]] = []
+        self.stubborn = False
+
+    def act(self, source: str, action: Action, key: str) -> None:
+        """Act on a session."""
+        self.acts.append((action, key))
+        stated_ones = self.sources[source]
+        if self.stubborn or isinstance(stated_ones, str):
+            return
+        others = [each for each in stated_ones if isinstance(each, Observed) and each.key != key]
+        if action is Action.CANCEL:
+            (found,) = (each for each in stated_ones if each not in others)
+            session = Session()
+            session.CopyFrom(found.session)
+            session.activity.state = session_pb2.ACTIVITY_STATE_IDLE
+            others.append(
+                Observed(
+                    key,
+                    session,
+                    accepted=found.accepted,
+                    opened=found.opened,
+                    blocked_by=found.blocked_by,
+                    stated_id=found.stated_id,
+                )
+            )
+        self.sources[source] = others
 
 
 class _ShownSource:
@@ -48,6 +85,23 @@ class _ShownSource:
 
     async def close(self) -> None:
         """Do nothing: nothing is held open."""
+
+
+class _ActingSource(_ShownSource):
+    possible_actions = frozenset(Action)
+
+    @asynccontextmanager
+    async def aim(self, action: Action, target: Target) -> AsyncIterator[Strike]:
+        if isinstance(fault := self._shown.sources[self._name], str):
+            raise SourceError(fault)
+        state = target.session.activity.state
+        if action is Action.CANCEL and state == session_pb2.ACTIVITY_STATE_IDLE:
+            raise ActError(ActFault.NO_STATEMENT, "it runs no statement")
+
+        async def strike() -> None:
+            self._shown.act(self._name, action, target.item.key)
+
+        yield strike
 
 
 def stated(
@@ -78,8 +132,16 @@ def stated(
 
 
 @contextmanager
-def showing(sources: Mapping[str, Sequence[Observed] | str]) -> Iterator[Shown]:
-    """Run a real core of these sources in a thread; yield what it shows, with its address."""
+def showing(
+    sources: Mapping[str, Sequence[Observed] | str],
+    actions: Mapping[str, str] = MappingProxyType({}),
+    **settings: Any,
+) -> Iterator[Shown]:
+    """Run a real core of these sources in a thread; yield what it shows, with its address.
+
+    ``actions`` are what may be done to sessions, by their source: "cancel", for example, or
+    "" if the source could but may not. Of other sources, the kind cannot.
+    """
     shown = Shown(sources)
     stops: list[Callable[[], object]] = []
     ready = threading.Event()
@@ -94,13 +156,21 @@ def showing(sources: Mapping[str, Sequence[Observed] | str]) -> Iterator[Shown]:
             await ended.wait()
 
     config = CoreConfig(
-        sources=tuple(SourceConfig.parse(f"shown:?name={name}&interval=0.05") for name in sources),
+        sources=tuple(
+            SourceConfig.parse(f"shown:?name={name}&interval=0.05&actions={actions.get(name, '')}")
+            for name in sources
+        ),
         grpc="127.0.0.1:0",
         ledger="sqlite://",
         grace=0.1,
+        **settings,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "open_source", lambda each: _ShownSource(shown, each.name))
+        kinds = dict.fromkeys(actions, _ActingSource)
+        patch.setattr(
+            *(server, "open_source"),
+            lambda each: kinds.get(each.name, _ShownSource)(shown, each.name),
+        )
         thread = threading.Thread(target=asyncio.run, args=(main(),))
         thread.start()
         assert ready.wait(PATIENCE)

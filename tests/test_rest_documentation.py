@@ -16,21 +16,31 @@ import httpx
 import pytest
 
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
+from sessiongate.core.sources.base import Action
+from sessiongate.gateway.api.action_operations import ACTIONS
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.api.path import by_path
 from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.gateway.jsonapi.errors import RequestError
 from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits, QueryParameters
+from sessiongate.gateway.openapi.actions import action_responses
 from sessiongate.gateway.openapi.errors import CODES, NOT_FOUND
 from sessiongate.runtime.auth import identity
+from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.turns import finished
+from sessiongate.v1.errors import Reason
+from sessiongate.v1.session_pb2 import ACTIVITY_STATE_ACTIVE
+from tests.doing import showing, stated
 from tests.gateway.declared import operation_at
+from tests.gateway.programs import running_gateway
 from tests.program import DOCUMENT, PATIENCE, Forked, Serving, environment
-from tests.snippets import examples
+from tests.snippets import examples, texts
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
 
+EVERYTHING = (*OPERATIONS, *ACTIONS)
 # Errors of the core for callers that watch, or whose messages are not of our gRPC contract.
 NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST"}
 
@@ -100,16 +110,43 @@ def named(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+def test_what_acts_does_as_it_stands(tmp_path: Path) -> None:
+    """The statement is cancelled first, as in the text; then the session is ended."""
+    cancelling, ending = texts("docs/rest.md", "sh", "Ending sessions")
+    protection = Protection(insecure_actions=True)
+    with (
+        showing(
+            {"db": [stated("17", ACTIVITY_STATE_ACTIVE)]},
+            {"db": "cancel,terminate"},
+            protection=protection,
+            audit_log=str(tmp_path / "audit.log"),
+        ) as shown,
+        running_gateway(shown.address, protection=protection) as gateway,
+    ):
+        for text in (cancelling, ending):
+            done = subprocess.run(
+                ["sh", "-e", "-c", text.replace(":8989", f":{gateway.port}")],
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=True,
+            )
+            assert done.stdout == "204\n"
+        assert shown.acts == [(Action.CANCEL, "17"), (Action.TERMINATE, "17")]
+
+
 def test_each_path_is_in_the_table() -> None:
     shown = [path for row in table("| Path | |") for path in named(row[0])]
     page = ["/", "/ui/"]  # which is not of the API
-    assert sorted(shown) == sorted([*page, *(operation.path for operation in OPERATIONS)])
+    assert sorted(shown) == sorted([*page, *(path.path for path in by_path(EVERYTHING))])
 
 
 def test_each_parameter_is_in_the_table() -> None:
     rows = table("| Parameter | Where | |")
     shown = [name for row in rows for name in named(row[0])]
-    assert sorted(shown) == sorted({name for found in OPERATIONS for name in found.takes.names})
+    assert sorted(shown) == sorted({name for found in EVERYTHING for name in found.takes.names})
     [include] = [row for row in rows if row[0] == "`include`"]
     assert named(include[2]) == [*INCLUDES]
     [size] = [row for row in rows if row[0] == "`page[size]`"]
@@ -141,6 +178,13 @@ def test_each_code_is_in_the_table() -> None:
     assert set(shown) == codes() | {"INVALID_PARAMETER"} | router
     described = {(status, code) for status, codes in CODES.items() for code in codes}
     described |= {(404, code) for code, _ in NOT_FOUND.values()}
+    for operation in ACTIONS:
+        described |= {
+            (int(status), code)
+            for status, response in action_responses(operation, {}).items()
+            for code in response.get("x-codes", ())
+        }
+    described.discard((409, Reason.SESSION_CHANGED))  # as 412 says
     grpc_status = {(answer.status, code.name) for code, answer in HTTP_MAPPINGS.items()}
     found = {(int(row[0]), code) for row in rows for code in named(row[1]) if code not in router}
     assert found <= described

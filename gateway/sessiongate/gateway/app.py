@@ -20,9 +20,10 @@ from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.api.host_names import HostNames, LookUp, by_dns
+from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.api.path import ApiPath, by_path
-from sessiongate.gateway.errors import RETRY_AFTER, error_of
+from sessiongate.gateway.errors import RETRY_AFTER, error_of, headers_of
 from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.at_once import AtOnce
 from sessiongate.gateway.http.authentication import AuthenticationMiddleware
@@ -58,7 +59,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     """
     stopping = Shutdown()
     metrics = None if config.metrics is None else GatewayMetrics()
-    operations = [operation.within(config.limits.query) for operation in OPERATIONS]
+    operations = [operation.within(config.limits.query) for operation in _operations(config)]
     credentials = config.protection.credentials()
     authenticator = Authenticator(credentials)
 
@@ -71,11 +72,13 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
             config.core_tls,
             config.core_token_path,
             None if metrics is None else metrics.called,
+            open_to_all=config.protection.insecure_actions,
         )
         staleness = config.replica_staleness if config.replica else 0.0
         client, watching = connect(), connect(ahead=EVENTS_AHEAD)
         app.state.description = Written(operations, ui=config.ui)
         app.state.limits = config.limits
+        app.state.acts = config.has_operators
         app.state.core = client
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
         app.state.documents = DocumentCache(app.state.in_flight)
@@ -128,6 +131,15 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     return app
 
 
+def _operations(config: GatewayConfig) -> tuple[Operation, ...]:
+    """Return the operations of a gateway: those that act only if somebody may use them."""
+    if not config.has_operators:
+        return OPERATIONS
+    from sessiongate.gateway.api.action_operations import ACTIONS
+
+    return (*OPERATIONS, *ACTIONS)
+
+
 @asynccontextmanager
 async def open_view(
     client: CoreClient, staleness: float, metrics: GatewayMetrics | None = None
@@ -156,7 +168,7 @@ async def _request_error(request: Request, error: Exception) -> Response:
 
 async def _core_error(request: Request, failure: Exception) -> Response:
     error = error_of(cast(CallError, failure))
-    return errors_response([error], RETRY_AFTER if error.status == 503 else None)
+    return errors_response([error], headers_of(cast(CallError, failure), error.status))
 
 
 async def _http_error(request: Request, raised: Exception) -> Response:

@@ -61,6 +61,14 @@ def error_of(failure: CallError) -> Error:
     return Error(status, failure.reason, str(failure))
 
 
+def headers_of(failure: CallError, status: int) -> Mapping[str, str] | None:
+    """Return the headers of the response to a failed call, given its status."""
+    if status == 429:
+        seconds = failure.metadata.get("retry_after", "")
+        return {"Retry-After": seconds} if seconds.isdigit() else RETRY_AFTER
+    return RETRY_AFTER if status == 503 else None
+
+
 def refused(refusal: Refusal) -> Error:
     """Return the 401 error for a caller without valid credentials."""
     return Error(401, refusal.reason, str(refusal), header="Authorization")

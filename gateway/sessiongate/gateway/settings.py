@@ -217,6 +217,16 @@ class GatewayConfig(HttpSettings, UpstreamSettings):
     limits: Limits = field(default_factory=Limits)
     logs: LogSettings = field(default_factory=LogSettings)
 
+    @property
+    def has_operators(self) -> bool:
+        """Whether a caller may have the role of an operator, who acts on sessions.
+
+        A client certificate gives it to nobody: the server does not report whose it is.
+        """
+        protection, credentials = self.protection, self.protection.credentials()
+        is_named = credentials.has_operators and bool(credentials.users or credentials.has_tokens)
+        return protection.insecure_actions or is_named
+
     def check_files(self) -> None:
         """Read every file named here once. Raises `FileError`, which names the setting."""
         for name, wrong in self.troubles().items():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sessiongate.v1.service_names import HISTORY_SERVICE, SESSION_SERVICE, SOURCE_SERVICE
-from sessiongate.v1.session_action_service_pb2 import (
-    CancelStatementRequest,
-    TerminateSessionRequest,
-)
+
+if TYPE_CHECKING:  # else imported when used
+    from sessiongate.v1.session_action_service_pb2 import (
+        CancelStatementRequest,
+        TerminateSessionRequest,
+    )
+    from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceStub
 
 Metadata = Callable[[], Iterable[tuple[str, str]]]
 
@@ -70,6 +73,13 @@ def channel_options(read_ahead: int) -> list[tuple[str, Any]]:
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", read_ahead),
     ]
+
+
+def action_stub(channel: Any) -> SessionActionServiceStub:
+    """Return the methods that act, on a channel; few programs import them."""
+    from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceStub
+
+    return SessionActionServiceStub(channel)
 
 
 def action_timeout(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -26,13 +28,21 @@ class CallError(Exception):
 
     ``code`` is the gRPC status. ``reason`` is the core's own word for the cause, one of
     `Reason` or of a later version, and the text is then the core's text for callers. ``reason``
-    is None if the core gave none: it was not reached, or it is not a core.
+    is None if the core gave none: it was not reached, or it is not a core. ``metadata`` is what
+    the core adds to its reason, by name.
     """
 
-    def __init__(self, code: grpc.StatusCode, reason: str | None, text: str) -> None:
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str | None,
+        text: str,
+        metadata: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.reason = reason
+        self.metadata = metadata
 
     @property
     def is_transient(self) -> bool:
@@ -54,11 +64,15 @@ class ClosedError(CallError):
 
 def call_error(error: Any) -> CallError:
     """Convert an error of gRPC's, from a synchronous call or an asyncio one."""
-    return CallError(error.code(), _reason(error.trailing_metadata()), error.details() or "")
+    info = _info(error.trailing_metadata())
+    text = error.details() or ""
+    if info is None:
+        return CallError(error.code(), None, text)
+    return CallError(error.code(), info.reason, text, dict(info.metadata))
 
 
-def _reason(metadata: Any) -> str | None:
-    """Return the reason that the core gave in a call's trailing metadata."""
+def _info(metadata: Any) -> ErrorInfo | None:
+    """Return the core's reason, with what it adds, from a call's trailing metadata."""
     for key, value in metadata or ():
         if key != STATUS_TRAILER:
             continue
@@ -66,7 +80,7 @@ def _reason(metadata: Any) -> str | None:
         try:
             for detail in Status.FromString(value).details:
                 if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
-                    return info.reason
+                    return info
         except DecodeError:
             return None
     return None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
@@ -15,6 +15,7 @@ from sessiongate.client.channel import (
     CALL_TIMEOUT,
     DEFAULT_READ_AHEAD,
     Metadata,
+    action_stub,
     action_timeout,
     call_metadata,
     channel_options,
@@ -33,13 +34,6 @@ from sessiongate.v1.history_service_pb2 import (
     PastSessionFilter,
 )
 from sessiongate.v1.history_service_pb2_grpc import HistoryServiceStub
-from sessiongate.v1.session_action_service_pb2 import (
-    CancelStatementRequest,
-    CancelStatementResponse,
-    TerminateSessionRequest,
-    TerminateSessionResponse,
-)
-from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceStub
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     CountBy,
@@ -57,6 +51,9 @@ from sessiongate.v1.session_service_pb2 import (
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
+
+if TYPE_CHECKING:  # else imported when used
+    from sessiongate.v1 import session_action_service_pb2 as acts
 
 _Response = TypeVar("_Response")
 
@@ -87,7 +84,6 @@ class Client:
         self._sessions = SessionServiceStub(self._channel)
         self._sources = SourceServiceStub(self._channel)
         self._history = HistoryServiceStub(self._channel)
-        self._actions = SessionActionServiceStub(self._channel)
         self._timeout = timeout
         self._token = token
         self._metadata = metadata
@@ -199,18 +195,18 @@ class Client:
         return self._call(self._history.GetPastSession, request, timeout).session
 
     def terminate_session(
-        self, request: TerminateSessionRequest, *, timeout: float | None = None
-    ) -> TerminateSessionResponse:
+        self, request: acts.TerminateSessionRequest, *, timeout: float | None = None
+    ) -> acts.TerminateSessionResponse:
         """End one session; by default, the timeout is longer by the request's max_wait."""
         limit = action_timeout(self._timeout, request) if timeout is None else timeout
-        return self._call(self._actions.TerminateSession, request, limit)
+        return self._call(action_stub(self._channel).TerminateSession, request, limit)
 
     def cancel_statement(
-        self, request: CancelStatementRequest, *, timeout: float | None = None
-    ) -> CancelStatementResponse:
+        self, request: acts.CancelStatementRequest, *, timeout: float | None = None
+    ) -> acts.CancelStatementResponse:
         """Cancel the statement that a session runs; the timeout is as for ending it."""
         limit = action_timeout(self._timeout, request) if timeout is None else timeout
-        return self._call(self._actions.CancelStatement, request, limit)
+        return self._call(action_stub(self._channel).CancelStatement, request, limit)
 
     def list_sources(self, *, timeout: float | None = None) -> Sequence[Source]:
         """Return all sources, in the order of the core's configuration."""

@@ -48,6 +48,7 @@ from sessiongate.gateway.representation.session import (
 )
 from sessiongate.gateway.representation.source import sources_url
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
+from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.suggestion import shorten
 from sessiongate.v1.errors import Reason
 
@@ -64,7 +65,11 @@ async def show_api(request: ApiRequest) -> Response:
         "counts": f"{counts_url(base)}?by=service",
         "history": past_sessions_url(base),
     }
-    return document_response(request, {"links": links, "meta": {"name": "sessiongate"}}, None)
+    meta: dict[str, Any] = {"name": "sessiongate"}
+    if request.state.acts:
+        identity = caller.get()
+        meta["operator"] = identity is None or identity.is_operator
+    return document_response(request, {"links": links, "meta": meta}, None)
 
 
 async def show_session(request: ApiRequest) -> Response:
@@ -76,7 +81,7 @@ async def show_session(request: ApiRequest) -> Response:
     try:
         found, version = await request.view.get(ident)
     except CallError as error:
-        raise _with_history(request, ident, error) from error
+        raise with_history(request, ident, error) from error
     if table is None:
         request.row = found
     else:
@@ -175,7 +180,7 @@ async def show_linkage(request: ApiRequest) -> Response:
     return document_response(request, document | top_meta(version.gaps.meta()), version)
 
 
-def _with_history(request: ApiRequest, ident: int, error: CallError) -> Exception:
+def with_history(request: ApiRequest, ident: int, error: CallError) -> Exception:
     """Return an error that links to the session's history, if it may have ended.
 
     Whether history knows it is not asked: clients poll sessions until they end, and each 404

@@ -53,7 +53,7 @@ def describe(operations: Iterable[Operation], base: str) -> Schema:
         "components": {
             "schemas": SCHEMAS,
             "parameters": shared,
-            "headers": header_components(path.allow for path in paths),
+            "headers": header_components(paths),
             "responses": error_components(),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},

@@ -78,7 +78,8 @@ CODES: Mapping[int, Mapping[str, str]] = {
         "UNSUPPORTED_SORT": "Pages by cursor are requested in an order other than by id.",
         "ANSWER_TOO_LARGE": "More sessions than `--max-answer` are requested at once: request"
         " pages.",
-        "INVALID_HEADER": "A header that must be a number is not.",
+        "INVALID_HEADER": "A header that must be a number is not, or a condition is not evaluated"
+        " here.",
         "MALFORMED_REQUEST": "This is not an HTTP/1.1 request; HTTP/2 is not supported.",
         "TLS_REQUIRED": "The port requires TLS, and the request came without it: use `https://`.",
         "INVALID_HOST": "The request does not have exactly one valid Host.",

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.openapi.errors import ERROR_GROUPS
 from sessiongate.gateway.openapi.markup import (
@@ -42,7 +43,7 @@ def operation_section(entry: OperationEntry, shared: Mapping[str, list[Schema]],
         [
             f'<section class="operation" id="{escape(entry.name)}">',
             heading(3, entry.name, entry.title),
-            f'<p class="path"><b>GET</b> {code(entry.path)}</p>',
+            f'<p class="path"><b>{entry.method}</b> {code(entry.path)}</p>',
             prose(entry.about),
             f"<h4>Try it</h4>{_command(entry, base)}",
             _parameters(entry, shared),
@@ -56,7 +57,7 @@ def operation_section(entry: OperationEntry, shared: Mapping[str, list[Schema]],
 def _command(entry: OperationEntry, base: str) -> str:
     """Return a command that works as it stands if the example's resource exists."""
     path, query = entry.path, []
-    is_json = any("json" in media for media in entry.responses["200"]["content"])
+    is_json = any("json" in media for media in entry.content)
     for parameter in entry.parameters:
         name, value = parameter["name"], parameter["example"]
         if parameter["in"] == "path":
@@ -64,7 +65,11 @@ def _command(entry: OperationEntry, base: str) -> str:
         elif parameter.get("required") or name == "filter" or (name == "pretty" and is_json):
             text = ",".join(value) if isinstance(value, list) else value
             query.append(f"{name}={quote(text, safe='=(),/-')}")
-    flag = "--no-buffer " if EVENT_STREAM in entry.responses["200"]["content"] else ""
+    flag = "--no-buffer " if EVENT_STREAM in entry.content else ""
+    if entry.method != "GET":
+        flag = f"--request {entry.method} "
+    if entry.method == "POST":
+        flag += f"--header 'Content-Type: {MEDIA_TYPE}' "
     url = base + path + (f"?{'&'.join(query)}" if query else "")
     return f"<pre>curl {flag}'{escape(url)}'</pre>"
 

@@ -70,6 +70,10 @@ def parameters(operation: Operation) -> list[Schema]:
     """Return an operation's parameters, in the order in which a reader looks for them."""
     takes = operation.takes
     found = [] if operation.kind is None else [_ident(operation.kind)]
+    if operation.acts:
+        from sessiongate.gateway.openapi.actions import action_parameters
+
+        return [*found, *action_parameters(operation), _pretty(), _sync()]
     is_count_of_past = bool(takes.texts) and operation.tag == "counts"
     found += past_parameters(takes.texts, are_counted=is_count_of_past)
     if is_count_of_past:
@@ -96,8 +100,10 @@ def parameters(operation: Operation) -> list[Schema]:
     if RDNS in takes.switches:
         found.append(_rdns())
     if EVENT_STREAM in operation.offers:
-        found.append(_header(*_LAST_EVENT))
-    return found + [_header(*header) for header in _CONDITIONS] if operation.live else found
+        found.append(header_parameter(*_LAST_EVENT))
+    return (
+        found + [header_parameter(*header) for header in _CONDITIONS] if operation.live else found
+    )
 
 
 def _ident(kind: str) -> Schema:
@@ -331,7 +337,8 @@ _CONDITIONS = (
 )
 
 
-def _header(name: str, about: str, example: str) -> Schema:
+def header_parameter(name: str, about: str, example: str) -> Schema:
+    """Return a header of the request."""
     return {
         "name": name,
         "in": "header",

@@ -25,6 +25,7 @@ class OperationEntry:
     """An operation, with its references resolved."""
 
     path: str
+    method: str
     name: str
     title: str
     about: str
@@ -34,13 +35,14 @@ class OperationEntry:
     errors: frozenset[int]  # the statuses of those that are described elsewhere
 
     @classmethod
-    def of(cls, path: str, operation: Schema, components: Schema) -> OperationEntry:
-        """Read the GET of a path."""
+    def of(cls, path: str, method: str, operation: Schema, components: Schema) -> OperationEntry:
+        """Read an operation on a path."""
         responses = operation["responses"]
         own = {key: found for key, found in responses.items() if "$ref" not in found}
-        is_stream = EVENT_STREAM in own["200"]["content"]
+        is_stream = EVENT_STREAM in own.get("200", {}).get("content", ())
         return cls(
             path,
+            method.upper(),
             operation["operationId"],
             operation["summary"],
             operation["description"],
@@ -51,10 +53,15 @@ class OperationEntry:
         )
 
     @property
-    def document(self) -> Schema:
-        """What it answers with in one of its media types: a schema, and perhaps an example."""
-        found: Schema = next(iter(self.responses["200"]["content"].values()))
+    def content(self) -> Schema:
+        """What it answers with, by media type; empty if it has no document."""
+        found: Schema = self.responses.get("200", {}).get("content", {})
         return found
+
+    @property
+    def document(self) -> Schema:
+        """One of these: a schema, and perhaps an example."""
+        return next(iter(self.content.values()), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,16 @@ def operation_groups(description: Schema) -> list[OperationGroup]:
     about[_EVENTS] = _ABOUT_EVENTS
     order = [*dict.fromkeys((*_FIRST, *about))]
     entries = [
-        OperationEntry.of(path, methods["get"], description["components"])
+        OperationEntry.of(path, method, operation, description["components"])
         for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+        if method not in ("head", "options")
     ]
     entries.sort(
         key=lambda entry: (
             order.index(entry.group),
             entry.path.startswith(_PAST),
+            entry.method != "GET",
             entry.path.strip("/").count("/"),
         )
     )

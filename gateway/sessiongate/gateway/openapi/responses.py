@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.path import ApiPath
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.openapi.errors import (
@@ -59,22 +60,26 @@ def responses(operation: Operation, method: str) -> Schema:
     always = {**ANY_REQUEST.errors}
     if operation.path not in OPEN:
         always |= CREDENTIALS.errors
+    if operation.acts and method != "options":
+        from sessiongate.gateway.openapi.actions import action_responses
+
+        return action_responses(operation, failure_refs([*always, *CORE.errors]))
     if method == "options":
-        allowed = {"description": "The allowed methods.", "headers": _headers("Allow")}
-        return {"204": allowed, **_failures(always)}
+        allowed = {"description": "The allowed methods.", "headers": header_refs("Allow")}
+        return {"204": allowed, **failure_refs(always)}
     found: Schema = {"200": _success(operation, body=method == "get")}
     if operation.live:
-        headers = _headers("ETag", "Last-Modified", "Cache-Control", "Vary")
+        headers = header_refs("ETag", "Last-Modified", "Cache-Control", "Vary")
         found["304"] = {"description": "The caller already has this response.", "headers": headers}
-        found |= _failures(CONDITIONS.errors)
-    found |= _failures([*always, *CORE.errors] if operation.asks else always)
+        found |= failure_refs(CONDITIONS.errors)
+    found |= failure_refs([*always, *CORE.errors] if operation.asks else always)
     if operation.kind is not None:
         code, about = NOT_FOUND[operation.kind]
-        found["404"] = _error(404, about, {code: ""})
+        found["404"] = described_error(404, about, {code: ""})
     return dict(sorted(found.items()))
 
 
-def _failures(statuses: Iterable[int]) -> Schema:
+def failure_refs(statuses: Iterable[int]) -> Schema:
     return {
         str(status): {"$ref": f"#/components/responses/Error{status}"}
         for status in sorted(statuses)
@@ -86,7 +91,7 @@ def _success(operation: Operation, *, body: bool) -> Schema:
     if operation.live:
         headers += ["ETag", "Last-Modified"]
     about = "The events." if operation.answer == "Events" else "The document."
-    found: Schema = {"description": about, "headers": _headers(*headers)}
+    found: Schema = {"description": about, "headers": header_refs(*headers)}
     if not body:
         return found
     content: Schema = {"schema": ref(operation.answer)}
@@ -98,20 +103,20 @@ def _success(operation: Operation, *, body: bool) -> Schema:
     return found
 
 
-def _error(status: int, about: str, codes: Mapping[str, str]) -> Schema:
+def described_error(status: int, about: str, codes: Mapping[str, str]) -> Schema:
     own = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
     content: dict[str, Any] = {"schema": ref("Errors")}
     if status in ERRORS:
         content["example"] = {"errors": [ERRORS[status].members()]}
     return {
         "description": about,
-        "headers": _headers("Cache-Control", "Vary", *own.get(status, ())),
+        "headers": header_refs("Cache-Control", "Vary", *own.get(status, ())),
         "content": {MEDIA_TYPE: content},
         "x-codes": codes,  # what `code` may be, and what each means beyond the description
     }
 
 
-def _headers(*names: str) -> Schema:
+def header_refs(*names: str) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(names)}
 
 
@@ -119,17 +124,22 @@ def error_components() -> Schema:
     """Return the errors that responses refer to."""
     known = {status: about for group in ERROR_GROUPS for status, about in group.errors.items()}
     return {
-        f"Error{status}": _error(status, known[status], CODES[status]) for status in sorted(known)
+        f"Error{status}": described_error(status, known[status], CODES[status])
+        for status in sorted(known)
     }
 
 
-def header_components(allowed: Iterable[str]) -> Schema:
-    """Return the headers that responses refer to; ``allowed`` are the values of ``Allow``."""
-    values = [*dict.fromkeys(allowed)]
+def header_components(paths: Collection[ApiPath]) -> Schema:
+    """Return the headers that the responses of these paths refer to."""
+    values = [*dict.fromkeys(path.allow for path in paths)]
     allow: Schema = {"type": "string", "enum": values}
     if len(values) == 1:
         allow = {"type": "string", "const": values[0]}
     headers = {"Allow": {"description": "The allowed methods.", "schema": allow}, **HEADERS}
+    if any(operation.acts for path in paths for operation in path.operations):
+        from sessiongate.gateway.openapi.actions import ACTION_HEADERS
+
+        headers |= ACTION_HEADERS
     return {name: {**headers[name], "required": name in _REQUIRED} for name in headers}
 
 

@@ -17,7 +17,7 @@ from sessiongate.gateway.openapi.schema import (
     whole,
 )
 from sessiongate.gateway.openapi.session_schemas import SESSION_SCHEMAS
-from sessiongate.gateway.representation.source import SOURCE_STATES
+from sessiongate.gateway.representation.source import SESSION_ACTIONS, SOURCE_STATES
 
 VERSION = "3.1.1"  # of OpenAPI
 
@@ -130,6 +130,10 @@ SCHEMAS: Schema = {
                     },
                     "last_error": text_of("Why it last failed, since the core started."),
                     "last_error_time": text_of("When it last failed.", format="date-time"),
+                    "actions": array_of(
+                        {"type": "string", "enum": [*SESSION_ACTIONS.values()]},
+                        "What operators may do to its sessions; missing if nothing.",
+                    ),
                 }
             ),
             "links": ref("Links"),
@@ -250,7 +254,17 @@ SCHEMAS: Schema = {
     "Api": object_of(
         {
             "links": object_of(dict.fromkeys(_API_LINKS, _URL), *_API_LINKS),
-            "meta": object_of({"name": fixed("sessiongate")}, "name"),
+            "meta": object_of(
+                {
+                    "name": fixed("sessiongate"),
+                    "operator": {
+                        "type": "boolean",
+                        "description": "Whether you may act on sessions, as far as sources allow"
+                        " that. Missing if nobody may.",
+                    },
+                },
+                "name",
+            ),
         },
         "links",
         "meta",

@@ -7,13 +7,18 @@ from typing import Any
 from urllib.parse import quote
 
 from sessiongate.gateway.representation.session import rfc3339
-from sessiongate.v1.source_service_pb2 import Source, SourceState
+from sessiongate.v1.source_service_pb2 import SessionAction, Source, SourceState
 
 SOURCE_STATES = {
     SourceState.SOURCE_STATE_UNSPECIFIED: "unknown",
     SourceState.SOURCE_STATE_PENDING: "pending",
     SourceState.SOURCE_STATE_REACHABLE: "reachable",
     SourceState.SOURCE_STATE_UNREACHABLE: "unreachable",
+}
+# What can be done to a source's sessions. Later versions may add more.
+SESSION_ACTIONS = {
+    SessionAction.SESSION_ACTION_CANCEL: "cancel",
+    SessionAction.SESSION_ACTION_TERMINATE: "terminate",
 }
 
 
@@ -49,6 +54,9 @@ def source_resource(source: Source, base: str) -> dict[str, Any]:
     if source.HasField("last_error_time"):
         attributes["last_error"] = source.last_error
         attributes["last_error_time"] = rfc3339(source.last_error_time)
+    if source.actions:
+        words = (SESSION_ACTIONS.get(action) for action in source.actions)
+        attributes["actions"] = [word for word in words if word is not None]
     return {
         "id": source.name,
         "type": "sources",

@@ -17,7 +17,13 @@ from sessiongate.client.channel import DEFAULT_READ_AHEAD
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.http.work import asker
 from sessiongate.runtime.auth.core_token import read_core_tokens
-from sessiongate.runtime.auth.identity import CALLER_METADATA, OPERATOR, ROLE_METADATA, caller
+from sessiongate.runtime.auth.identity import (
+    ADDRESS_METADATA,
+    CALLER_METADATA,
+    OPERATOR,
+    ROLE_METADATA,
+    caller,
+)
 from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.runtime.watched_file import WatchedFile, in_time
@@ -29,12 +35,15 @@ from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSession
 _Request = TypeVar("_Request")
 _Listing = ListSessionsRequest | CountSessionsRequest
 _OfPast = ListPastSessionsRequest | CountPastSessionsRequest
+# By name: a gateway without actions does not import them.
+_ACTS = frozenset(("TerminateSessionRequest", "CancelStatementRequest"))
 _Response = TypeVar("_Response")
 
 # Calls in progress, except streams. The core answers one after the other: with 64 lists it answers
 # no more a second than with 4, and some wait a second. Other calls do not wait for lists.
-# Lists and counts of the past are read from a disk, beside the lists of the present.
-_LISTS, _PASTS, _OTHERS = 4, 4, 16
+# Lists and counts of the past are read from a disk, beside the lists of the present. Actions wait
+# until what they did is known.
+_LISTS, _PASTS, _ACTIONS, _OTHERS = 4, 4, 16, 16
 # Seconds that a request waits for the core to be called.
 _PATIENCE = 2.0
 # Bytes buffered unread per stream. Event streams number thousands, and their readers may stall.
@@ -58,10 +67,13 @@ class CoreClient(AsyncClient):
         observe: Callable[[str, str, float], None] | None = None,
         ahead: int = DEFAULT_READ_AHEAD,
         basic: str | None = None,
+        *,
+        open_to_all: bool = False,
     ) -> None:
         """Prepare to call the core; the arguments are `AsyncClient`'s. Raises `FileError`.
 
-        ``basic`` are Basic credentials, to send instead of a token.
+        ``basic`` are Basic credentials, to send instead of a token. With ``open_to_all``, callers
+        without credentials have the role of an operator.
         """
         credentials = token = None
         if tls is not None:
@@ -74,14 +86,14 @@ class CoreClient(AsyncClient):
             timeout=timeout,
             credentials=credentials,
             token=token,
-            metadata=partial(_request_metadata, basic),
+            metadata=partial(_request_metadata, basic, open_to_all),
             observe=observe,
             read_ahead=ahead,
         )
         self._health: Any = HealthStub(self._channel)  # its methods have no types
         self._checking: asyncio.Future[None] | None = None
         self._lists, self._others = asyncio.Semaphore(_LISTS), asyncio.Semaphore(_OTHERS)
-        self._pasts = asyncio.Semaphore(_PASTS)
+        self._pasts, self._acts = asyncio.Semaphore(_PASTS), asyncio.Semaphore(_ACTIONS)
 
     async def check(self) -> None:
         """Raise `CallError` unless the core says that it can answer now.
@@ -110,6 +122,8 @@ class CoreClient(AsyncClient):
             places = self._lists
         elif isinstance(request, _OfPast):
             places = self._pasts
+        elif type(request).__name__ in _ACTS:
+            places = self._acts
         await _take(places)
         try:
             return await super()._call(method, request, timeout)
@@ -131,12 +145,15 @@ async def _take(places: asyncio.Semaphore) -> None:
         whose.has_asked_core = True
 
 
-def _request_metadata(basic: str | None) -> list[tuple[str, str]]:
+def _request_metadata(basic: str | None, open_to_all: bool) -> list[tuple[str, str]]:
     metadata = [] if basic is None else [("authorization", f"Basic {basic}")]
-    if identity := caller.get():
+    identity, whose = caller.get(), asker.get()
+    if identity is not None:
         metadata.append((CALLER_METADATA, identity.encode()))
-        if identity.is_operator:
-            metadata.append((ROLE_METADATA, OPERATOR))
+    if open_to_all if identity is None else identity.is_operator:
+        metadata.append((ROLE_METADATA, OPERATOR))
+    if whose is not None:
+        metadata.append((ADDRESS_METADATA, whose.address))
     if correlation := current.get():
         metadata += correlation.metadata()
     return metadata

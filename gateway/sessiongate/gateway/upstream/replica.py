@@ -192,6 +192,7 @@ class Replica:
         self._proven: float | None = None
         self._applied = asyncio.Event()  # clear while messages are being applied
         self._applied.set()
+        self._advanced = asyncio.Event()  # set, and replaced, when the store has another state
 
     @property
     def age(self) -> float | None:
@@ -215,6 +216,11 @@ class Replica:
         if not self.store.is_whole:
             await self._applied.wait()
         return self.current
+
+    async def reach(self, revision: int) -> None:
+        """Wait until the store is at a revision of the table, or a later one."""
+        while self.store.revision < revision:
+            await self._advanced.wait()
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""
@@ -259,6 +265,8 @@ class Replica:
                     size = 0
                     if is_state:
                         self.store = store
+                        self._advanced.set()
+                        self._advanced = asyncio.Event()
                         self._prove()
                         self._find()
 

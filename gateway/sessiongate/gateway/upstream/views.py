@@ -93,6 +93,9 @@ class SessionView(Protocol):
     async def check(self) -> None:
         """Raise `CallError` unless the view can answer now."""
 
+    async def reach(self, revision: int) -> None:
+        """Wait until no answer is older than a revision of the table."""
+
 
 class DirectView:
     """Calls the core for each request."""
@@ -178,6 +181,9 @@ class DirectView:
 
     async def check(self) -> None:
         await self._client.check()
+
+    async def reach(self, revision: int) -> None:
+        """Return at once: the core has this revision, as it has said."""
 
 
 class ReplicaView:
@@ -270,6 +276,9 @@ class ReplicaView:
     async def check(self) -> None:
         if not await self._replica.becomes_current():
             await self._direct.check()
+
+    async def reach(self, revision: int) -> None:
+        await self._replica.reach(revision)
 
 
 def _services(
