@@ -46,15 +46,32 @@ export class Api {
   }
 
   /** Returns a document. Asks for credentials if they are needed; throws `ApiError`. */
-  get(path, signal) {
+  async get(path, signal) {
+    return (await this.read(path, signal)).document;
+  }
+
+  /** Returns a document with its ETag, likewise. */
+  read(path, signal) {
     return this.loggedIn(async () => {
       const bound = AbortSignal.timeout(PATIENCE);
       const response = await this.open(path, {
         headers: { Accept: "application/vnd.api+json" },
         signal: signal ? AbortSignal.any([signal, bound]) : bound,
       });
-      return JSON.parse(await response.text(), exactly);
+      const document = JSON.parse(await response.text(), exactly);
+      return { document, etag: response.headers.get("ETag") };
     });
+  }
+
+  /** Does something to what has this ETag; returns the status. Throws `ApiError`. */
+  async act(method, path, etag) {
+    const type = method === "POST" ? { "Content-Type": "application/vnd.api+json" } : {};
+    const { status } = await this.open(path, {
+      method,
+      headers: { Accept: "application/vnd.api+json", "If-Match": etag, ...type },
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    return status;
   }
 
   /** Does what asks the gateway; again with other credentials, as long as it needs some. */
@@ -74,10 +91,10 @@ export class Api {
   }
 
   /** Returns a response whose body is yet to be read. Throws `ApiError`. */
-  async open(path, { headers, signal }) {
+  async open(path, { headers, signal, method = "GET" }) {
     const { authorization } = this.#credentials;
     const sent = authorization ? { ...headers, Authorization: authorization } : headers;
-    const response = await this.#fetch(new URL(path, ROOT), { headers: sent, signal });
+    const response = await this.#fetch(new URL(path, ROOT), { headers: sent, signal, method });
     this.#clock.set(response.headers.get("Date"));
     if (response.ok) {
       this.#login.settle();

@@ -2,14 +2,14 @@
 
 import { ROOT } from "./api.js";
 import { nameOf } from "./blocking.js";
-import { toneOf } from "./columns.js";
 import { attributesOf, curlOf, endOf, statementsOf } from "./details.js";
 import { find, make, setText, value } from "./dom.js";
+import { activity, showLong, when } from "./parts.js";
 import { reasonOf } from "./past.js";
 import { chainOf } from "./relations.js";
 import { addressOf } from "./session.js";
-import { showText, visible } from "./text.js";
-import { distance, duration, inLocal, inUtc, timeOfDay } from "./times.js";
+import { visible } from "./text.js";
+import { distance, timeOfDay } from "./times.js";
 
 const EACH = 1000; // milliseconds between two readings of the same session
 const INCLUDE = "upstream.upstream,downstream.downstream,services";
@@ -35,9 +35,14 @@ export class Drawer {
   #endedAt;
   #document;
   #isPast = false;
+  #acting;
 
-  /** `open(id)` shows another session, or none; `credentials` are named in the curl line. */
-  constructor({ api, store, clock, credentials, open }) {
+  /**
+   * `open(id)` shows another session, or none; `credentials` are named in the curl line, and
+   * `acting` is told of the session that lives.
+   */
+  constructor({ api, store, clock, credentials, open, acting }) {
+    this.#acting = acting;
     this.#api = api;
     this.#store = store;
     this.#clock = clock;
@@ -73,6 +78,7 @@ export class Drawer {
     }
     find("statements-section").hidden = true;
     this.#element.hidden = id === undefined;
+    this.#acting.show(undefined);
     if (id === undefined) return;
     this.#element.setAttribute("aria-label", `Session ${visible(id)}`);
     this.#title.replaceChildren("Session ", value(id));
@@ -134,6 +140,7 @@ export class Drawer {
       this.#endedAt = undefined;
       this.#say(endOf(this.#document.data));
       this.#showDocument();
+      this.#acting.show(this.#isPast ? undefined : this.#document.data);
     } catch (error) {
       if (reading.signal.aborted) return;
       if (this.#isPast) this.#say(reasonOf(error, `History does not know session ${id}.`));
@@ -163,6 +170,7 @@ export class Drawer {
 
   // A session that ends while it is shown stays as it was.
   #end() {
+    this.#acting.show(undefined);
     this.#endedAt ??= this.#clock.running;
     this.#say(
       `This session ended at ${timeOfDay(this.#endedAt)}. What is shown is the last that was known.`,
@@ -318,32 +326,4 @@ export class Drawer {
 
 function pathOf(id, isPast) {
   return `v1/${isPast ? "history/" : ""}sessions/${encodeURIComponent(id)}`;
-}
-
-function activity({ activity: word, since }, now) {
-  if (word === undefined) return make("span", { class: "dim doing" }, "activity not stated");
-  const age = since === undefined ? "" : ` ${duration(now - since)}`;
-  return make(
-    "span",
-    { class: "doing" },
-    make("span", { class: "pill", "data-tone": toneOf(word) }, word),
-    make("span", { class: "age" }, age),
-  );
-}
-
-function when(time, now, word) {
-  const utc = inUtc(time);
-  const local = inLocal(time);
-  const isUtc = local.endsWith("+00:00");
-  return [
-    make("span", { "data-time": time }, distance(time, now, word)),
-    !isUtc && make("span", { class: "dim" }, local),
-    make("span", { class: "dim" }, utc),
-  ].filter(Boolean);
-}
-
-function showLong(element, text) {
-  // Long values scroll in their box; what is longer still is cut.
-  showText(element, text, 100_000);
-  if (text.length > 200) element.classList.add("long");
 }

@@ -1,5 +1,6 @@
 /** The page: puts its parts together, and passes on what happens. */
 
+import { Acting } from "./acting.js";
 import { Api } from "./api.js";
 import { defaultQuery, fitting, readHash, writeHash } from "./address.js";
 import { Blocking } from "./blocking.js";
@@ -44,13 +45,13 @@ class Page {
     const open = (id) => this.#open(id);
     this.connection = new Connection(this.#clock, () => this.feed.retry());
     this.health = new Health(api, this.#clock);
-    this.drawer = new Drawer({
+    const shared = {
       api,
       store: this.#store,
       clock: this.#clock,
       credentials: this.#credentials,
-      open,
-    });
+    };
+    this.drawer = new Drawer({ ...shared, open, acting: new Acting(shared) });
     this.blocking = new Blocking(open, () =>
       this.#change({ view: "blocked", sort: { column: "waits", descending: false } }),
     );
