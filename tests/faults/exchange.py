@@ -43,7 +43,7 @@ class Reply:
             assert self.status in (400, 408, 413, 414, 431), self
             assert not self.body, self
             return
-        assert self.status in (200, 204, 304) or str(self.status) in dict(DOCUMENTED), self
+        assert self.status in (200, 202, 204, 304) or str(self.status) in dict(DOCUMENTED), self
         assert self.headers["x-content-type-options"] == "nosniff"
         assert self.headers["x-request-id"]
         if self.status >= 400:

@@ -33,7 +33,9 @@ LABELS = [
 ]
 
 
-def described(*, strict: bool = True, **settings: Any) -> Any:
+def described(
+    *, strict: bool = True, description: dict[str, Any] = _DESCRIPTION, **settings: Any
+) -> Any:
     """Load the description, every check on. Exclude here, by name, what no schema can express.
 
     ``strict`` is whether values that the patterns do not allow must be refused: the patterns are
@@ -60,7 +62,7 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
         }
     )
     # A copy: schemathesis adds what it infers, and the parts are shared.
-    description = deepcopy(_DESCRIPTION)
+    description = deepcopy(description)
     # A stream does not end by itself: tests/gateway/test_events.py reads them.
     for path in STREAMS:
         del description["paths"][path]
