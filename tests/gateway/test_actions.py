@@ -177,7 +177,7 @@ def test_ttl_is_the_grace(db: Acting) -> None:
     answer = db.end(3, "?ttl=3600")
     assert (answer.status_code, answer.headers["location"][-2:]) == (202, "/3")
     assert db.http.get("/v1/sessions/3").status_code == 200
-    for wrong in ("-1", "3601", "none", "", "1e3", "nan", "0x1"):
+    for wrong in ("-1", "3601", "none", "", "1.5", "1e3", "nan", "0x1", "\u0661"):
         answer = db.end(3, f"?ttl={wrong}")
         assert answer.status_code == 400
         (error,) = answer.json()["errors"]

@@ -30,10 +30,10 @@ Part = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a gateway whose sessions have every field."""
+    """Yield the URL of a gateway whose sessions have every field, and which describes actions."""
     fleet = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
     sources = ("--source", f"document:{fleet}", "--source", "synthetic:?sessions=3")
-    with Forked(*sources) as served:
+    with Forked(*sources, "--insecure-actions") as served:
         yield f"http://{served.http}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -40,14 +41,15 @@ _Act: TypeAlias = Callable[
 TTL = "ttl"  # the grace before a session is ended, as MaxScale calls it
 MAX_TTL = 3600  # seconds
 
-_TTL = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
+_TTL = re.compile(r"[0-9]{1,4}")
 _WAIT = 5.0  # seconds until it has to be known what became of it
 _LEARNT = 0.5  # of these, seconds for this worker to learn it
-_LINKED = 100  # other ends that are named
+_LINKED = 10  # other ends that are named in each direction: proxies bound the bytes of headers
 # Headers of conditions that are not evaluated here.
 _UNSUITABLE = {name.lower().encode(): name for name in ("If-None-Match", "If-Unmodified-Since")}
-# The core may have acted, although it did not say so.
-_UNCERTAIN = frozenset(
+# The core may have acted, although it did not say so: the reasons, and the gRPC statuses.
+_UNCERTAIN = frozenset((None, Reason.INTERNAL, Reason.SHUTTING_DOWN))
+_UNCERTAIN_CODES = frozenset(
     (
         *(grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED),
         *(grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE),
@@ -114,10 +116,10 @@ async def _response(request: ApiRequest, ident: int, act: _Act) -> Response:
 def _refusal(request: ApiRequest, ident: int, error: CallError) -> Exception:
     """Return the error to answer with."""
     found = error_of(error)
-    if error.reason is None and error.code in _UNCERTAIN:
+    if error.reason in _UNCERTAIN and error.code in _UNCERTAIN_CODES:
         detail = f"{found.detail}: it may have been done or not; look at the session again"
         return RequestError(replace(found, detail=detail))
-    if error.reason == Reason.SESSION_CHANGED and request.conditions.if_match is not None:
+    if error.reason == Reason.SESSION_CHANGED and _names_tags(request):
         return RequestError(replace(found, status=412, header="If-Match"))
     return with_history(request, ident, error)
 
@@ -148,12 +150,10 @@ def _grace(request: ApiRequest) -> Duration | None:
     text = request.query.texts.get(TTL)
     if text is None:
         return None
-    if not _TTL.fullmatch(text) or float(text) > MAX_TTL:
+    if not _TTL.fullmatch(text) or int(text) > MAX_TTL:
         got = quoted_name(text)
-        raise invalid(TTL, f"{TTL} must be a number of seconds from 0 to {MAX_TTL}, got {got}")
-    found = Duration()
-    found.FromMilliseconds(round(float(text) * 1000))
-    return found
+        raise invalid(TTL, f"{TTL} must be an integer from 0 to {MAX_TTL}, in seconds, got {got}")
+    return Duration(seconds=int(text))
 
 
 async def _seen(request: ApiRequest, ident: int) -> tuple[int, int] | None:
@@ -162,11 +162,18 @@ async def _seen(request: ApiRequest, ident: int) -> tuple[int, int] | None:
     The core compares them, so that it knows of each attempt. Of several tags, the one that may
     be right is sent on; a tag that says nothing of a session is sent on as one that never is.
     """
-    header = request.conditions.if_match
-    if header is None or header.strip() == "*":
+    if not _names_tags(request):
         return None
+    header = request.conditions.if_match or ""
     tags = [found for tag in parse_etags(header) if (found := revisions_of(tag))]
     if len(tags) > 1:
-        _, now = await request.view.get(ident)
-        tags.sort(key=lambda tag: (tag[1] == now.identity, tag[0] == now.revision))
+        with suppress(CallError):  # the core says what is wrong
+            _, now = await request.view.get(ident)
+            tags.sort(key=lambda tag: (tag[1] == now.identity, tag[0] == now.revision))
     return tags[-1] if tags else (0, 0)
+
+
+def _names_tags(request: ApiRequest) -> bool:
+    """Return whether the caller says what it has seen; ``*`` does not."""
+    header = request.conditions.if_match
+    return header is not None and header.strip() != "*"

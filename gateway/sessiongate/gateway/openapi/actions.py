@@ -15,7 +15,7 @@ from sessiongate.v1.errors import Reason
 ACTION_HEADERS: dict[str, Schema] = {
     "Link": {
         "description": "The sessions at the other ends of the same connection, as `related`;"
-        " `title` is `upstream` or `downstream`. Missing if there are none.",
+        " `title` is `upstream` or `downstream`, at most ten of each. Missing if there are none.",
         "schema": {"type": "string"},
     },
     "Location": {
@@ -50,7 +50,7 @@ def action_parameters(operation: Operation) -> list[Schema]:
     """Return the parameters that no other operation has."""
     found = []
     if TTL in operation.takes.texts:
-        schema: Schema = {"type": "number", "minimum": 0, "maximum": MAX_TTL, "multipleOf": 0.5}
+        schema: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_TTL}
         about = "Seconds to wait before it is ended, unless it ends by itself."
         found.append(query_parameter(TTL, schema, about, 5))
     return [*found, header_parameter("If-Match", _SEEN[operation.method], _TAG)]

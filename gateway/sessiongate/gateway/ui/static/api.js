@@ -121,7 +121,8 @@ export class Api {
       this.#isSure = true;
       return response;
     } catch (error) {
-      if (this.#isSure || !(error instanceof TypeError)) throw error;
+      const isSure = this.#isSure || options.method !== "GET"; // else it could be done twice
+      if (isSure || !(error instanceof TypeError)) throw error;
       const response = await fetch(url, { ...request, credentials: "same-origin" });
       this.#mode = "same-origin";
       this.#isSure = true;
