@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,12 @@ import pytest
 from sessiongate.core.sources.base import Action, Observed, TcpLink
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.limits import Limits
+from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.v1.session_pb2 import ACTIVITY_STATE_ACTIVE, ACTIVITY_STATE_IDLE
 from tests.doing import Shown, showing, stated
-from tests.gateway.programs import VIEWS, Gateway, client_of, running_gateway
+from tests.gateway.programs import VIEWS, Gateway, client_of, in_process, running_gateway
 from tests.gateway.scripted import ScriptedCore, listening
 from tests.gateway.test_maxscale import HEADERS, REQUESTS
 from tests.polling import eventually
@@ -101,6 +103,30 @@ def test_the_session_that_is_named_ends_and_is_not_found_from_then_on(db: Acting
     (error,) = again.json()["errors"]
     assert error["code"] == "SESSION_NOT_FOUND"
     assert error["links"]["about"] == "http://localhost:8989/v1/history/sessions/2"
+
+
+def test_a_worker_whose_copy_is_behind_waits_until_it_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Replica._apply
+
+    async def late(self: Replica, messages: Any, store: Any) -> None:
+        await asyncio.sleep(1)
+        await apply(self, messages, store)
+
+    async def main(address: str) -> None:
+        async with in_process(address, protection=OPEN, **VIEWS["replica"]) as http:
+            view = http._transport.app.state.view  # type: ignore[attr-defined]
+            while view.version() is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            monkeypatch.setattr(Replica, "_apply", late)
+            assert (await http.delete("/v1/sessions/2")).status_code == 204
+            assert (await http.get("/v1/sessions/2")).status_code == 404
+
+    with showing(
+        {"db": sessions()}, {"db": "terminate"}, protection=OPEN, audit_log=str(tmp_path / "log")
+    ) as shown:
+        asyncio.run(main(shown.address))
 
 
 def test_a_statement_is_cancelled_and_its_session_stays(db: Acting) -> None:
