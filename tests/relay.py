@@ -41,6 +41,10 @@ class Relay:
         self._random = random.Random(1)
         self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
+    def redirect(self, port: int) -> None:
+        """Pass new connections on to another server on this machine."""
+        self._target = "127.0.0.1", port
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
