@@ -256,6 +256,7 @@ def test_a_servers_session_that_a_pool_has_given_to_another_client_is_left_alone
                 os.close(here)
             assert f"session {behind.id}: left alone, because it serves".encode() in written
             assert is_alive(other)
+            clients.close()  # this pool ends once it has none
 
 
 def test_more_than_the_limit_takes_longer(

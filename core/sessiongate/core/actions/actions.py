@@ -67,7 +67,7 @@ _ERRORS: Mapping[ActFault, type[CoreError]] = {
     ActFault.REFUSED: ActionRefusedError,
     ActFault.UNSUPPORTED: ActionNotSupportedError,
 }
-_WHAT = {Action.CANCEL: "statements cannot be cancelled", Action.TERMINATE: "cannot be ended"}
+_CANNOT = {Action.CANCEL: "cannot cancel statements", Action.TERMINATE: "cannot end sessions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +221,10 @@ class Actions:
         runner = self._collector.runner(name)
         possible = runner.source.possible_actions if isinstance(runner.source, ActingSource) else ()
         if request.action not in possible:
+            cannot = _CANNOT[request.action] if possible else "only shows sessions"
             raise ActionNotSupportedError(
-                f"sessions of the source {name!r}, of kind {runner.config.kind}:"
-                f" {_WHAT[request.action]}{_elsewhere(row)}",
+                f"the source {name!r} is of kind {runner.config.kind}, which {cannot}"
+                f"{_elsewhere(row)}",
                 source=name,
             )
         if request.action not in runner.config.actions:
