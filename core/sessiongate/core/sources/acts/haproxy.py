@@ -21,6 +21,9 @@ from sessiongate.core.sources.support.stream import Stream
 from sessiongate.core.sources.support.streams import stream_key
 from sessiongate.runtime.addresses import Address
 
+# Seconds that two looks at the same stream's age may differ by, however busy this machine is. A
+# client's port, which is part of the key, is not used again as soon.
+_STARTS_APART = 30
 _NOT_FOUND, _NO_SUCH = "Session not found.", "No such session"
 _DENIED = "Permission denied"
 _GONE = "the session has ended"
@@ -95,7 +98,10 @@ def _is_same(block: str, target: Target, moment: float) -> bool:
     key, began = target.item.key, target.session.connect_time.seconds
     try:
         stream = Stream.parse(block.strip("\n"))
-        is_named_so = stream_key(key.partition(" ")[0], stream) == key
-        return is_named_so and stream.start(moment, began) == began
+        if stream_key(key.partition(" ")[0], stream) != key:
+            return False
+        start = stream.start(moment, began)
+        # HAProxy does not state the age of a stream that has only just begun.
+        return abs((moment if start is None else start) - began) <= _STARTS_APART
     except UnreadableError:
         return False
