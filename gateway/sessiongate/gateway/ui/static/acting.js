@@ -67,7 +67,7 @@ export class Acting {
     const { id, attributes = {} } = data ?? {};
     if (id !== this.#id) {
       this.#offered = undefined;
-      if (id !== undefined) this.#say("");
+      if (id !== undefined) this.#say("", "good");
     }
     this.#id = id;
     const hasEnded = id === undefined || attributes.ended !== undefined;
@@ -187,17 +187,17 @@ export class Acting {
     try {
       const etag = await this.#etag(act);
       const status = await this.#api.act(act.method, act.path(pathOf(act.id)), etag);
-      if (act.id === this.#id || this.#id === undefined)
-        this.#say((status === 204 ? act.done : act.begun)(act.id));
+      if (status === 204) this.#say(act.done(act.id), "good");
+      else this.#say(act.begun(act.id), "held");
       if (act === this.#act) this.#dialog.close();
     } catch (error) {
-      if (act !== this.#act) return;
-      this.#complain(
-        error.code === "SESSION_CHANGED"
-          ? "Nothing was done: the session has changed. Close this and look again."
-          : error.message,
-      );
-      if (error.code !== "SESSION_CHANGED") this.#check();
+      const hasChanged = error.code === "SESSION_CHANGED";
+      const text = hasChanged
+        ? "Nothing was done: the session has changed. Close this and look again."
+        : error.message;
+      if (act !== this.#act) this.#say(`${act.title}, ${act.id}: ${visible(text, 600)}`, "bad");
+      else this.#complain(text);
+      if (act === this.#act && !hasChanged) this.#check();
     }
   }
 
@@ -218,7 +218,8 @@ export class Acting {
       find("drawer-title").focus({ preventScroll: true });
   }
 
-  #say(text) {
+  #say(text, tone) {
+    this.#said.dataset.tone = tone;
     setText(this.#said, text);
     this.#said.hidden = !text;
   }
