@@ -218,6 +218,19 @@ def test_it_is_done_by_keys_alone_and_the_focus_comes_back(
     assert shown.acts == [(Action.TERMINATE, "2")]
 
 
+def test_a_session_that_ends_by_itself_does_not_take_the_focus_along(
+    opener: Opener, shown: Shown, http: str
+) -> None:
+    page = SessionsPage.open(opener, http)
+    page.open_session(of_user(page, "ann"))
+    button = acts(page).get_by_role("button", name="End the session")
+    button.focus()
+    expect(button).to_be_focused()
+    shown.sources["db"] = []
+    expect(acts(page)).to_be_hidden()
+    expect(page.page.locator("#drawer-title")).to_be_focused()
+
+
 @pytest.mark.parametrize("user", ["ann", "an\\u202en\\n#9"])
 def test_nobody_is_kept_from_it(opener: Opener, http: str, user: str) -> None:
     page = SessionsPage.open(opener, http)

@@ -81,8 +81,12 @@ export class Acting {
 
   #offer(names) {
     this.#offered = names;
+    const focused = document.activeElement;
     for (const name of Object.keys(ACTS)) find(`act-${name}`).hidden = !names.includes(name);
     this.#section.hidden = !names.length;
+    // A button that goes away would take the focus along.
+    if (this.#section.contains(focused) && (focused.hidden || this.#section.hidden))
+      find("drawer-title").focus({ preventScroll: true });
   }
 
   // What this caller may do to the sessions of a source.
