@@ -157,10 +157,11 @@ def check_refused(answers: list[httpx.Response]) -> None:
     assert [error["code"] for error in answer.json()["errors"]] == ["METHOD_NOT_ALLOWED"]
 
 
-def check_not_there(answers: list[httpx.Response]) -> None:
+def check_never(answers: list[httpx.Response]) -> None:
+    """Check that there is no method for this, whoever asks."""
     [answer] = answers
-    assert answer.status_code == 404
-    assert [error["code"] for error in answer.json()["errors"]] == ["NOT_FOUND"]
+    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS")
+    assert [error["code"] for error in answer.json()["errors"]] == ["METHOD_NOT_ALLOWED"]
 
 
 CHECKS: dict[str, Callable[[list[httpx.Response]], None]] = {
@@ -176,7 +177,7 @@ CHECKS: dict[str, Callable[[list[httpx.Response]], None]] = {
     "destroy session 2": check_refused,
     "destroy session 2 --ttl 5": check_refused,
     "api get 'sessions?filter=id=\"2\"' 'data[].id'": check_filtered,
-    "reload session 2": check_not_there,
+    "reload session 2": check_never,
 }
 
 

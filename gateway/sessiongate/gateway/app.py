@@ -22,7 +22,7 @@ from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.api.host_names import HostNames, LookUp, by_dns
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.operations import OPERATIONS
-from sessiongate.gateway.api.path import ApiPath, by_path
+from sessiongate.gateway.api.path import REFUSED, ApiPath, by_path
 from sessiongate.gateway.errors import RETRY_AFTER, error_of, headers_of
 from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.at_once import AtOnce
@@ -100,7 +100,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
             names.close()
 
     app = Starlette(
-        routes=[path.route() for path in by_path(operations)],
+        routes=[path.route() for path in (*by_path(operations), *REFUSED)],
         lifespan=lifespan,
     )
     app.state.stopping = stopping  # the server begins it
@@ -178,7 +178,8 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     status, detail, headers = HTTPStatus(error.status_code), error.detail, error.headers
     if status == 404:
         # A caller that gets this far may read the description, which has all paths.
-        known = [route.endpoint.path for route in request.app.routes]
+        paths = (cast(ApiPath, route.endpoint) for route in request.app.routes)
+        known = [path.path for path in paths if path.operations]
         detail = f"no resource at {shorten(path)}{as_question(nearest_path(path, known))}"
     elif status == 405:
         allowed = cast(ApiPath, request.scope["endpoint"]).allow

@@ -15,9 +15,9 @@ from sessiongate.gateway.http.normalize_path import routed
 class ApiPath:
     """All operations on one path, as an ASGI application."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        """Take operations on the same path, at least one."""
-        self.path = operations[0].path
+    def __init__(self, path: str, operations: Sequence[Operation]) -> None:
+        """Take the operations on a path; without any, it refuses every method."""
+        self.path = path
         self.operations = operations
         self._by_method = {method: found for found in operations for method in found.methods}
         self.methods = (*self._by_method, "OPTIONS")
@@ -25,7 +25,7 @@ class ApiPath:
 
     def route(self) -> Route:
         """Return the path as a route for the router."""
-        name = self.operations[0].name
+        name = self.operations[0].name if self.operations else None
         return Route(routed(self.path), self, name=name, methods=[*self.methods])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,4 +41,9 @@ def by_path(operations: Iterable[Operation]) -> list[ApiPath]:
     found: dict[str, list[Operation]] = {}
     for operation in operations:
         found.setdefault(operation.path, []).append(operation)
-    return [*map(ApiPath, found.values())]
+    return [*(ApiPath(path, those) for path, those in found.items())]
+
+
+# What only MaxScale can do with a session of its own: to restart it. Its clients are told that
+# this is not allowed, as they are of other changes.
+REFUSED = (ApiPath("/v1/sessions/{id}/restart", ()),)
