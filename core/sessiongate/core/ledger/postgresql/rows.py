@@ -46,6 +46,11 @@ def _names(columns: Sequence[str]) -> str:
 
 _COPY_OPEN, _COPY_PAST = copy_into("open_sessions", _OPEN), copy_into("past_sessions", PAST)
 _DESCRIPTIONS = f"SELECT {_names(DESCRIBED)}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
+# One statement: two sessions may exchange their keys.
+_REKEY = (
+    "UPDATE open_sessions AS o SET key = u.key"
+    " FROM unnest(%s::bigint[], %s::text[]) AS u (id, key) WHERE o.id = u.id"
+)
 _REMEMBER = "INSERT INTO {0} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET {1} = excluded.{1}"
 _OPEN_AGAIN = (
     f"INSERT INTO open_sessions ({_names(_OPEN)}) VALUES ({', '.join(['%s'] * len(_OPEN))})"  # noqa: S608
@@ -120,10 +125,10 @@ class WriteStep:
             _array(each.id for _, each in self.ends),
             *((self.ends[0][0], self.ends[-1][0]) if self.ends else (0, 0)),
         ).rowcount
+        if self._keys:  # first: a session that has ended may have one of these keys
+            connection.execute(_REKEY, _array(self._keys), [*self._keys.values()])
         with connection.waiting() as raw:
             raw.cursor().executemany(_OPEN_AGAIN, [*self._again()])
-        for ident, key in self._keys.items():
-            connection.execute("UPDATE open_sessions SET key = %s WHERE id = %s", key, ident)
         if self.is_last:
             incarnation, place = self.known
             source = self.changes.source
@@ -180,12 +185,7 @@ class WriteStep:
             "SELECT id, key FROM open_sessions WHERE id = ANY(%s::bigint[])", _array(keys.values())
         )
         self._keys = dict(found.fetchall())
-        # One statement: two sessions may exchange their keys.
-        connection.execute(
-            "UPDATE open_sessions AS o SET key = u.key"
-            " FROM unnest(%s::bigint[], %s::text[]) AS u (id, key) WHERE o.id = u.id",
-            *(_array(keys.values()), [storable(key) for key in keys]),
-        )
+        connection.execute(_REKEY, _array(keys.values()), [storable(key) for key in keys])
 
 
 def steps_of(

@@ -1,0 +1,88 @@
+"""What a ledger in PostgreSQL has written in part, or nobody knows whether, is taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.postgresql import rows
+from sessiongate.core.ledger.postgresql.connection import LedgerConnection
+from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.place import id_of
+from sessiongate.v1.session_pb2 import Session
+from tests.core.engines import Engine, running_engine
+
+NOW = time.time_ns()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with running_engine() as engine:
+        yield engine
+
+
+@contextmanager
+def commits_in_doubt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commit, and lose the connection before the server says so."""
+    execute = LedgerConnection.execute
+
+    def lose(connection: LedgerConnection, statement: str, *values: object) -> psycopg.Cursor:
+        found = execute(connection, statement, *values)
+        if statement == "COMMIT":
+            connection.raw.close()
+            raise psycopg.OperationalError("the connection is lost")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LedgerConnection, "execute", lose)
+        yield
+
+
+async def open_(url: str) -> PostgresqlLedger:
+    return await PostgresqlLedger.open(url, now=time.time_ns)
+
+
+async def record(ledger: PostgresqlLedger, **changes: Any) -> list[int]:
+    return await ledger.record(
+        "a", **{"opened": [], "closed": [], "incarnation": None, "observed": NOW, **changes}
+    )
+
+
+def opening(*keys: str) -> list[Opening]:
+    return [Opening(key, NOW, session=Session(service="x", user=key)) for key in keys]
+
+
+async def held(ledger: PostgresqlLedger) -> dict[str, int]:
+    return {key: id_of(place) for key, place in (await ledger.held())["a"].items()}
+
+
+def test_new_keys_are_taken_back_in_any_constellation(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sessions exchange their keys; another one gets the key of one that ends."""
+
+    async def work() -> None:
+        ledger = await open_(engine.url(engine.database()))
+        one, two, three, four = await record(ledger, opened=opening("1", "2", "3", "4"))
+        before = await held(ledger)
+        changes: dict[str, Any] = {
+            "closed": [Closing(three, NOW)],
+            "rekeyed": {"1": two, "2": one, "3": four},
+            "opened": opening("4"),
+        }
+        with commits_in_doubt(monkeypatch), pytest.raises(LedgerError):
+            await record(ledger, **changes)
+        assert await held(ledger) == before
+        (five,) = await record(ledger, **changes)
+        assert await held(ledger) == {"1": two, "2": one, "3": four, "4": five}
+        await ledger.close()
+
+    asyncio.run(work())
