@@ -86,3 +86,53 @@ def test_new_keys_are_taken_back_in_any_constellation(
         await ledger.close()
 
     asyncio.run(work())
+
+
+def test_a_core_that_stops_gives_no_id_back_that_is_in_the_ledger(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An observation failed after its first step, which could not be undone either."""
+    monkeypatch.setattr(rows, "ROWS", 2)
+
+    async def work() -> None:
+        url = engine.url(engine.database())
+        ledger = await open_(url)
+        with monkeypatch.context() as patch:
+            patch.setattr(rows.WriteStep, "undo", fail)
+            lines = rows.WriteStep.write
+            patch.setattr(
+                rows.WriteStep,
+                "write",
+                lambda step, connection: (fail if step.is_last else lines)(step, connection),
+            )
+            with pytest.raises(LedgerError, match="division by zero"):
+                await record(ledger, opened=opening("1", "2", "3"))
+            await ledger.close()
+        ledger = await open_(url)
+        written = {*(await held(ledger)).values()}
+        assert not written & {*await record(ledger, opened=opening("4", "5", "6"))}
+        await ledger.close()
+
+    asyncio.run(work())
+
+
+def fail(_step: rows.WriteStep, connection: LedgerConnection) -> int:
+    connection.execute("SELECT 1 / 0")
+    return 0
+
+
+def test_a_core_that_stops_takes_back_what_is_in_doubt(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        url = engine.url(engine.database())
+        ledger = await open_(url)
+        (one,) = await record(ledger, opened=opening("1"))
+        with commits_in_doubt(monkeypatch), pytest.raises(LedgerError):
+            await record(ledger, opened=opening("2"), closed=[Closing(one, NOW)])
+        await ledger.close()
+        ledger = await open_(url)
+        assert await held(ledger) == {"1": one}
+        await ledger.close()
+
+    asyncio.run(work())

@@ -100,7 +100,7 @@ class PostgresqlLedger:
         await asyncio.to_thread(self._reader.close)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._calls.run(self._store.pen.close)
+                await self._calls.run(self._store.close)
                 await self._upkeep_calls.run(self._upkeep.close)
         except TimeoutError:
             log.error("the ledger's server does not answer; exiting without the last writes")

@@ -67,6 +67,15 @@ class PostgresqlStore:
             self._known = {name: (start, place) for name, start, place in known}
             ((self.noted,),) = connection.execute("SELECT coalesce(max(noted), 0) FROM shards")
 
+    def close(self) -> None:
+        """Take back what is in doubt, as far as possible, and give the lock back."""
+        if self._doubtful:
+            with suppress(LedgerError):
+                self._settled()
+        if self._doubtful:
+            self.pen.drop()  # some of the ids that are left may be in the ledger
+        self.pen.close()
+
     def confirmed_now(self) -> int:
         """Return the time by which past sessions grow old."""
         return self._clock.read(self._now(), elapsed())
