@@ -58,7 +58,7 @@ class SqliteLedger:
         policy: HistoryPolicy = HistoryPolicy(),  # noqa: B008 - frozen
         now: Callable[[], int],
         again: int = 0,
-        takes_moved: bool = False,
+        to_move: bool = False,
     ) -> SqliteLedger:
         """Open and lock the ledger at a URL; create it if it does not exist.
 
@@ -66,7 +66,8 @@ class SqliteLedger:
         returns ns since the epoch. A corrupt file is set aside, never deleted.
         If a file may lack some of the assigned ids (`core.ledger.file`), or one in memory was
         opened ``again`` that many times, ids continue from the clock in microseconds.
-        One that was moved to PostgreSQL is refused unless ``takes_moved``.
+        One that was moved to PostgreSQL is refused. If it is opened ``to_move``, it is not, but a
+        corrupt one is.
         Raises `LedgerError`.
         """
         path = ledger_path(url)
@@ -79,8 +80,9 @@ class SqliteLedger:
                 policy = replace(policy, most_bytes=min(policy.most_bytes, MEMORY_BYTES))
             store = LedgerStore(Database(path), file, policy, now)
             ledger = cls(store, calls, file)
-            await ledger._run(partial(store.prepare_or_start_over, again=again))
-            if store.moved_to is not None and not takes_moved:
+            prepare = partial(store.prepare_or_start_over, again=again, starts_over=not to_move)
+            await ledger._run(prepare)
+            if store.moved_to is not None and not to_move:
                 raise LedgerError(
                     f"the ledger {path} was moved to PostgreSQL, to {store.moved_to};"
                     " name that ledger with --ledger postgresql://USER@HOST/DATABASE"

@@ -69,8 +69,11 @@ class LedgerStore:
         if self._file is not None:
             self._file.close(self._numbering.following if is_ours else None)
 
-    def prepare_or_start_over(self, *, again: int) -> None:
-        """Prepare the database; set a corrupt file aside, and start with an empty one."""
+    def prepare_or_start_over(self, *, again: int, starts_over: bool = True) -> None:
+        """Prepare the database; set a corrupt file aside, and start with an empty one.
+
+        Raises `LedgerError`, also for a corrupt file if it is not to start over.
+        """
         if self._file is None:
             # Higher each time: the clock may show the same time again.
             following = from_clock(self._now() // 1000) + again * _APART
@@ -82,6 +85,8 @@ class LedgerStore:
                 self.database.check()
                 self._prepare(first_id=1)
         except CorruptError as error:
+            if not starts_over:
+                raise
             self.database.close()
             self._file.set_aside(error)
             self._prepare(first_id=1)

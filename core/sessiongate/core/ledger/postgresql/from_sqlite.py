@@ -11,17 +11,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Any
 
 from sessiongate.core.ledger.database import counters
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import DESCRIBED, PAST
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
-from sessiongate.core.ledger.postgresql.copying import copy_into, hexadecimal, lines_of, storable
+from sessiongate.core.ledger.postgresql.copying import copy_into, lines_of
 from sessiongate.core.ledger.postgresql.coverage_rows import CONFIRMED, HORIZON, raise_counter
-from sessiongate.core.ledger.postgresql.partitions import make_partitions
+from sessiongate.core.ledger.postgresql.partitions import HOUR, make_partitions
 from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.rows import adjusted
 from sessiongate.core.ledger.postgresql.schema import COPYING
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.store import LedgerStore
@@ -30,7 +30,7 @@ from sessiongate.core.ledger.store import LedgerStore
 CopyProgress = Callable[[int, int], None]
 
 _ROWS = 10_000  # in a transaction
-_LINKS = ("upstream_ids", "downstream_ids")
+_LONGEST = 1000 * HOUR  # ns that have a partition for each hour; what is older shares one
 # Each table with its columns, in an order that can be read in parts.
 _OPEN = ("id", "source", "key", "connect_time", *DESCRIBED)
 _TABLES = (
@@ -50,7 +50,7 @@ async def copy_ledger(url: str, to: str, progress: CopyProgress) -> int:
     Raises `LedgerError`, also if a core uses either of them.
     """
     pen = Pen(LedgerPlace.parse(to), time.time_ns, takes_unfinished=True)
-    ledger = await SqliteLedger.open(url, now=time.time_ns, takes_moved=True)
+    ledger = await SqliteLedger.open(url, now=time.time_ns, to_move=True)
     try:
         return await ledger.maintain(lambda store: _copy(store, pen, progress))
     finally:
@@ -62,8 +62,12 @@ def _copy(store: LedgerStore, pen: Pen, progress: CopyProgress) -> int:
     connection, file = pen.connection, store.database.connection
     with connection.naming_errors():
         _empty(connection, store.moved_to)
-        ((oldest,),) = file.execute("SELECT min(end_time) FROM past_sessions")
-        make_partitions(connection, time.time_ns(), oldest)
+        now = time.time_ns()
+        ((since,),) = file.execute(
+            "SELECT min(end_time) FROM past_sessions WHERE end_time BETWEEN ? AND ?",
+            (now - _LONGEST, now),
+        )
+        last_end = make_partitions(connection, now, since) - 1
         sizes = [
             int(file.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
             for table, *_ in _TABLES
@@ -71,7 +75,7 @@ def _copy(store: LedgerStore, pen: Pen, progress: CopyProgress) -> int:
         done = 0
         for table, columns, order in _TABLES:
             stated = ("shard", *columns) if table == "runs" else columns
-            for lines, rows in _parts(file, table, columns, order):
+            for lines, rows in _parts(file, table, columns, order, last_end):
                 with connection.transaction():
                     connection.copy(copy_into(table, stated), lines)
                 done += rows
@@ -97,29 +101,18 @@ def _empty(connection: LedgerConnection, moved_to: str | None) -> None:
 
 
 def _parts(
-    file: sqlite3.Connection, table: str, columns: Sequence[str], order: str
+    file: sqlite3.Connection, table: str, columns: Sequence[str], order: str, last_end: int
 ) -> Iterator[tuple[bytes, int]]:
     """Yield the rows of a table as lines of a COPY, some at a time, with their number."""
     names = ", ".join(f'"{column}"' for column in columns)
-    links = [columns.index(name) for name in _LINKS if name in columns]
-    key = columns.index("key") if "key" in columns else None
     question = f"SELECT {names} FROM {table} ORDER BY {order}"  # noqa: S608 - our own names
     with closing(file.execute(question)) as rows:
         while part := rows.fetchmany(_ROWS):
-            if key is not None or links or table == "runs":
-                part = [_adjusted(row, key, links, table) for row in part]
+            if table == "past_sessions":
+                part = [adjusted([*row], last_end) for row in part]
+            elif table == "runs":
+                part = [(1, *row) for row in part]
             yield lines_of(part), len(part)
-
-
-def _adjusted(
-    row: tuple[Any, ...], key: int | None, links: Sequence[int], table: str
-) -> tuple[Any, ...]:
-    values = [*row]
-    if key is not None:
-        values[key] = storable(values[key])
-    for place in links:
-        values[place] = hexadecimal(values[place])
-    return (1, *values) if table == "runs" else tuple(values)
 
 
 def _finish(connection: LedgerConnection, store: LedgerStore, past: int) -> None:
@@ -128,8 +121,7 @@ def _finish(connection: LedgerConnection, store: LedgerStore, past: int) -> None
     continued = {
         "id": store.next_id - 1,
         "instance": known["revision"] >> INSTANCE_BITS,
-        HORIZON: known.get(HORIZON, 0),
-        CONFIRMED: known.get(CONFIRMED, 0),
+        **{name: known[name] for name in (HORIZON, CONFIRMED) if name in known},
     }
     with connection.transaction():
         for name, value in continued.items():

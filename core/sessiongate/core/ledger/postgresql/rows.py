@@ -157,7 +157,7 @@ class WriteStep:
             described = self._described.get(each.id, UNDESCRIBED)
             row = ended(each, self.changes.source, described, end)
             if any(row[place] for place in _LINKS) or end < each.connect_time:
-                row = _adjusted([*row], end)
+                row = adjusted([*row], end)
             yield row
 
     def _again(self) -> Iterator[Sequence[Any]]:
@@ -218,12 +218,13 @@ def _parts(values: Sequence[Any]) -> list[Sequence[Any]]:
     return [values[start : start + ROWS] for start in range(0, len(values), ROWS)]
 
 
-def _adjusted(row: list[Any], end: int) -> tuple[Any, ...]:
-    """Return a row with its links as text, and a start that is not after its end."""
+def adjusted(row: list[Any], last_end: int) -> tuple[Any, ...]:
+    """Return a past session's row with its links as text, and its end and start no later."""
     for place in _LINKS:
         row[place] = hexadecimal(row[place])
-    row[_START] = min(row[_START], end)
-    row[_CLASS] = duration_class(end - row[_START])
+    row[_END] = min(row[_END], last_end)
+    row[_START] = min(row[_START], row[_END])
+    row[_CLASS] = duration_class(row[_END] - row[_START])
     return tuple(row)
 
 
