@@ -136,3 +136,28 @@ def test_a_core_that_stops_takes_back_what_is_in_doubt(
         await ledger.close()
 
     asyncio.run(work())
+
+
+def test_tables_that_are_restored_under_a_core_are_noticed(engine: Engine) -> None:
+    """Its connection lives on, and so does its claim; the last ids that it gave are gone."""
+    tables = "counters", "shards", "open_sessions"
+
+    async def work() -> None:
+        database = engine.database()
+        ledger = await open_(engine.url(database))
+        await record(ledger, opened=opening("1"))
+        with engine.server.connect(dbname=database) as client:
+            for name in tables:
+                client.execute(f"CREATE TABLE public.{name} AS TABLE sessiongate.{name}".encode())
+            await record(ledger, opened=opening("2"))
+            for name in tables:
+                client.execute(f"DELETE FROM sessiongate.{name}".encode())
+                client.execute(f"INSERT INTO sessiongate.{name} TABLE public.{name}".encode())
+        with pytest.raises(LedgerError, match="is not as this core left it"):
+            await record(ledger, opened=opening("3"))
+        with pytest.raises(LedgerError, match="has lost some of the last writes"):
+            await record(ledger, opened=opening("3"))
+        assert not await ledger.is_in_place(), "the core starts anew"
+        await ledger.close()
+
+    asyncio.run(work())

@@ -48,7 +48,7 @@ WHERE number = %s RETURNING claim, writes
 """
 _CHECK = """
 UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
-WHERE number = %s AND claim = %s AND pid = pg_backend_pid()
+WHERE number = %s AND claim = %s AND writes = %s AND pid = pg_backend_pid()
 """
 
 
@@ -161,10 +161,10 @@ class Pen:
             connection.warned, self._is_in_doubt = False, True
             try:
                 with connection.transaction():
-                    found = connection.execute(_CHECK, more_past, self.shard, self._claim)
-                    if found.rowcount != 1:
-                        self.drop()
-                        raise connection.error("was taken over by another core")
+                    expected = self.shard, self._claim, self._writes
+                    if connection.execute(_CHECK, more_past, *expected).rowcount != 1:
+                        self.drop()  # the next connection finds out what has happened
+                        raise connection.error("is not as this core left it")
                     yield connection
             except psycopg.errors.UniqueViolation:
                 self.drop()  # somebody else has written
@@ -229,8 +229,10 @@ class Pen:
         end = elapsed() + _FREEING
         while connection.execute("SELECT pg_try_advisory_lock(%s, %s)", *key).fetchone() != (True,):
             holder = connection.execute(_HOLDER, *key).fetchone()
-            if holder is None:
+            if holder is None and elapsed() < end:
                 continue  # it has just ended
+            if holder is None:
+                raise LedgerAwayError(str(connection.error("is in use by what has no process")))
             pid, start, application, user = holder
             if (pid, start) not in self._mine:
                 who = f"{application or 'a program'} (user {user}, backend {pid})"
