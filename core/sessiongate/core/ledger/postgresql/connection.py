@@ -34,8 +34,11 @@ CONNECT_TIMEOUT = 5  # seconds for each address of the server
 ANSWER_TIMEOUT = 30.0  # seconds after which a statement that has no answer is given up
 _SHOWN = 500  # characters of a server's text
 _LINE = re.compile(r"[\r\n]")
-# A server that has no room now may have some later.
-_FULL = re.compile(r"too many|connection slots|connection limit")
+# What passes: a server has no room now, begins or ends, or the network fails.
+_PASSING = re.compile(
+    "too many|connection slots|connection limit|read-only|the database system is"
+    "|terminating connection|closed the connection|Connection reset|could not receive|timeout"
+)
 # What decides about safety is set here, whatever the server's, the role's and the database's is.
 _SETTINGS = (
     ("search_path", f"{SCHEMA}, pg_temp"),  # nobody else's tables are taken for the ledger's
@@ -128,7 +131,7 @@ class LedgerConnection:
         # Without TLS: whether a server is there has nothing to do with its certificate.
         asked = make_conninfo(parameters, sslmode="disable")
         refuses = pq.PGconn.ping(asked.encode()) == pq.Ping.OK
-        if refuses and not _FULL.search(text) and "read-only" not in text:
+        if refuses and not _PASSING.search(text):
             return LedgerError(text)
         return LedgerAwayError(text)
 
@@ -217,7 +220,10 @@ class LedgerConnection:
         except psycopg.Error as error:
             # The detail may quote what a session is described by.
             text = error.diag.message_primary or str(error)
-            raise self.error(f"failed: {_LINE.split(text.strip())[0][:_SHOWN]}") from error
+            failed = self.error(f"failed: {_LINE.split(text.strip())[0][:_SHOWN]}")
+            if isinstance(error, psycopg.OperationalError) and self.is_lost:
+                failed = LedgerAwayError(str(failed))
+            raise failed from error
 
     def error(self, text: str) -> LedgerError:
         """Return an error that names the ledger."""
