@@ -15,6 +15,7 @@ from psycopg.pq import ExecStatus, PGconn
 
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Opening
+from sessiongate.core.ledger.postgresql import connection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.v1.session_pb2 import Session
@@ -172,3 +173,11 @@ def test_a_place_has_defaults() -> None:
     assert (str(place), place.endpoint.user) == ("sessiongate at db.example.com:5432", "app")
     assert place.endpoint.tls is not None, "as for sources: off on this machine only"
     assert LedgerPlace.parse("postgres://localhost/other").endpoint.tls is None
+
+
+def test_a_server_that_is_too_old_is_named_before_what_it_does_not_know(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "OLDEST", 990_000)
+    monkeypatch.setattr(connection, "_SETTINGS", (("setting_of_99", "'on'"),))
+    assert refusal(engine.url(engine.database())).endswith("needs PostgreSQL 99 or later")

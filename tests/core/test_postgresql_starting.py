@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.postgresql import connection
 from sessiongate.core.ledger.postgresql import ledger as ledgers
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from tests.core.engines import Engine, running_engine
 from tests.faults.scale import times
-from tests.relay import Relay
+from tests.relay import Relay, at_once
 
 BYTES = times(1499, 97)  # from one cut to the next
 
@@ -43,3 +45,35 @@ def test_a_core_waits_for_a_server_that_ends_while_it_starts(
             assert left > 2 * BYTES
 
     asyncio.run(work())
+
+
+def test_a_server_that_hangs_while_it_is_connected_to_is_given_up(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets the core in, and answers nothing afterwards: when a core starts, or asks."""
+    monkeypatch.setattr(ledgers, "_WAIT", (0.01, 0.01))
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 2)
+
+    async def work() -> None:
+        async with Relay(engine.server.port) as relay:
+            url = engine.url(engine.database(), port=relay.port)
+            relay.delay = hang_after_login
+            opening = asyncio.create_task(PostgresqlLedger.open(url, now=time.time_ns))
+            await asyncio.sleep(1)
+            relay.delay = at_once
+            ledger = await opening
+            relay.delay = hang_after_login
+            with pytest.raises(LedgerError):
+                await ledger.one(1)
+            asking = asyncio.create_task(ledger.one(1))
+            await asyncio.sleep(0.5)
+            await ledger.close()
+            with pytest.raises((LedgerError, asyncio.CancelledError)):
+                await asking
+
+    asyncio.run(work())
+
+
+def hang_after_login(passed: int) -> float:
+    """Return the delay of an answer: what ends the login has more than 300 bytes."""
+    return 0.0 if passed < 300 else 3600.0

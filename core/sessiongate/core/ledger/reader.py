@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
+from sessiongate.core.ledger.lock import LedgerError
+
 _READERS = 2
 _T = TypeVar("_T")
 
@@ -45,6 +47,7 @@ class Reader(Generic[_C]):
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="history")
         self._local = threading.local()
         self._connections: list[_C] = []
+        self._is_closed = False
 
     async def read(self, question: Callable[[_C], _T]) -> _T:
         """Return the answer to a question. Raises `LedgerError`."""
@@ -72,6 +75,7 @@ class Reader(Generic[_C]):
 
     def close(self) -> None:
         """Interrupt what is being read, and close all connections."""
+        self._is_closed = True
         for connection in self._connections:
             connection.interrupt()
         self._threads.shutdown(cancel_futures=True)
@@ -88,4 +92,6 @@ class Reader(Generic[_C]):
             found = self._connect()
             self._local.connection = found
             self._connections.append(found)
+        if self._is_closed:  # also one that was being opened, and was not interrupted
+            raise LedgerError("the ledger is closed")
         return found

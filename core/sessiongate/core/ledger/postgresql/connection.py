@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "sessiongate"
 OLDEST = 140_000  # PostgreSQL 14: it detaches partitions without making writes wait
-CONNECT_TIMEOUT = 5  # seconds for each address of the server
+CONNECT_TIMEOUT = 5  # seconds for each address of the server, and then for its first answers
 ANSWER_TIMEOUT = 30.0  # seconds after which a statement that has no answer is given up
 _SHOWN = 500  # characters of a server's text
 _LINE = re.compile(r"[\r\n]")
@@ -56,8 +57,8 @@ _SETTINGS = (
     ("jit", "off"),  # it costs more than these questions
 )
 _ABOUT = """
-SELECT current_setting('server_version_num')::int, current_setting('fsync'),
-    current_setting('server_encoding'), current_setting('synchronous_commit'),
+SELECT current_setting('fsync'), current_setting('server_encoding'),
+    current_setting('synchronous_commit'),
     pg_backend_pid(),
     (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
     (SELECT system_identifier FROM pg_control_system()),
@@ -102,12 +103,17 @@ class LedgerConnection:
             except psycopg.OperationalError as error:
                 raise self._not_connected(error, parameters) from None
             self._socket = socket.socket(fileno=os.dup(self.raw.fileno()))
+            limit = threading.Timer(CONNECT_TIMEOUT, self.cut)  # nobody else knows of it yet
+            limit.daemon = True
+            limit.start()
             try:
                 self.raw.add_notice_handler(self._note)
                 self.server = self._prepare()
             except BaseException:
                 self.close()
                 raise
+            finally:
+                limit.cancel()
 
     def _parameters(self, name: str) -> str:
         try:
@@ -137,13 +143,12 @@ class LedgerConnection:
 
     def _prepare(self) -> ServerIdentity:
         """Check the server and set what a ledger needs."""
-        for name, value in _SETTINGS:
-            self.raw.execute(f"SET {name} = {value}".encode())
+        if self.raw.info.server_version < OLDEST:  # which does not know all of the settings
+            raise self.error(f"needs PostgreSQL {OLDEST // 10_000} or later")
+        self.raw.execute("; ".join(f"SET {name} = {value}" for name, value in _SETTINGS).encode())
         row = self.raw.execute(_ABOUT).fetchone()
         assert row is not None  # noqa: S101 - it is a question without FROM
-        version, fsync, encoding, commit, pid, begun, system, timeline, started = row
-        if version < OLDEST:
-            raise self.error(f"needs PostgreSQL {OLDEST // 10_000} or later")
+        fsync, encoding, commit, pid, begun, system, timeline, started = row
         if fsync != "on":
             raise self.error("must not be on a server with fsync=off: it would lose ids")
         if encoding != "UTF8":

@@ -70,6 +70,7 @@ class PostgresqlLedger:
         without the server's knowledge. Raises `LedgerError`.
         """
         ledger = cls(LedgerPlace.parse(url), policy, now)
+        ledger._watching = asyncio.create_task(ledger._watch())
         try:
             began, (wait, most) = elapsed(), _WAIT
             while True:
@@ -90,7 +91,6 @@ class PostgresqlLedger:
         await self._calls.run(self._store.prepare)
         await self._upkeep_calls.run(lambda: self._upkeep.make(self._store.confirmed_now()))
         self._take_over()
-        self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Finish queued calls and release the ledger; do not wait for a server that hangs."""
