@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,27 @@ import psycopg
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from sessiongate.client import Client
 from sessiongate.client.errors import CallError
+from sessiongate.core.actions import audit
 from sessiongate.core.actions.attempt import outcome_of
 from sessiongate.core.actions.audit import AuditLog
 from sessiongate.core.actions.quota import ActionQuota
 from sessiongate.core.errors import AuditUnavailableError, CoreError, TooManyActionsError
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
+from sessiongate.core.sources.base import Action, Observed
+from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.watched_file import FileError
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import EndReason
-from tests.core.acting import BOTH, acting
+from sessiongate.v1.session_action_service_pb2 import (
+    CancelStatementRequest,
+    TerminateSessionRequest,
+)
+from sessiongate.v1.session_pb2 import ACTIVITY_STATE_ACTIVE
+from tests.core.acting import BOTH, PATIENT, acting
 from tests.credentials import USER, CredentialFiles, basic
+from tests.doing import showing, stated
 from tests.maxscale import MaxScale
 from tests.polling import eventually
 from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, running_postgres
@@ -182,6 +194,48 @@ def test_an_audit_log_that_is_no_file_is_refused(tmp_path: Path) -> None:
                 AuditLog(path).check()
             with pytest.raises(AuditUnavailableError, match="nothing was done"):
                 asyncio.run(AuditLog(path).write("", {}))
+
+
+@pytest.mark.parametrize("action", Action)
+def test_what_changes_while_the_audit_log_is_written_is_spared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    append, writes, changed = audit._append, threading.Event(), threading.Event()
+
+    def slowly(path: Path, line: bytes) -> None:
+        append(path, line)
+        writes.set()
+        assert changed.wait(PATIENT)
+
+    def one(since: int, user: str) -> Observed:
+        return stated("1", ACTIVITY_STATE_ACTIVE, since=since, user=user)
+
+    monkeypatch.setattr(audit, "_append", slowly)
+    monkeypatch.setattr(audit, "_TIMEOUT", PATIENT)
+    with (
+        showing({"db": [one(0, "ann")]}, {"db": ",".join(BOTH)}, audit_log=str(tmp_path / "log"),
+                protection=Protection(insecure_actions=True)) as shown,
+        Client(shown.address, timeout=PATIENT) as client,
+        ThreadPoolExecutor() as pool,
+    ):  # fmt: skip
+        seen = client.get_session(1).session
+        if action is Action.TERMINATE:
+            ending = TerminateSessionRequest(id=1, identity_revision=seen.identity_revision)
+            act: Future[object] = pool.submit(client.terminate_session, ending)
+            after = [one(0, "bob")]
+        else:
+            since = seen.activity.since_time
+            cancelling = CancelStatementRequest(id=1, activity_since_time=since)
+            act = pool.submit(client.cancel_statement, cancelling)
+            after = [one(5, "ann")]
+        assert writes.wait(PATIENT)
+        shown.sources["db"] = after
+        eventually(lambda: client.get_session(1).session.revision != seen.revision)
+        changed.set()
+        with pytest.raises(CallError) as caught:
+            act.result(PATIENT)
+        assert caught.value.reason == Reason.SESSION_CHANGED
+        assert shown.acts == []
 
 
 def test_a_caller_that_acts_too_often_is_refused(

@@ -190,9 +190,10 @@ class Actions:
             row, runner = self._found(request)
         lock = self._one_by_one.setdefault(runner.name, asyncio.Lock())
         async with lock:
-            row, _ = self._found(request)  # it may have changed meanwhile
+            self._found(request)  # it may have changed meanwhile
             self._quota.take(runner.name, f"on the source {runner.name!r}")
             await self._note(attempt, BEGUN)
+            row, _ = self._found(request)  # and while that was written: a disk may be slow
             outcome, detail = await self._strike(request, asker, runner)
         return outcome, detail, (row, runner)
 
