@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -194,6 +196,30 @@ def test_an_audit_log_that_is_no_file_is_refused(tmp_path: Path) -> None:
                 AuditLog(path).check()
             with pytest.raises(AuditUnavailableError, match="nothing was done"):
                 asyncio.run(AuditLog(path).write("", {}))
+
+
+def test_a_full_disk_leaves_no_part_of_a_line_in_the_audit_log(tmp_path: Path) -> None:
+    script = """
+import asyncio, resource, sys
+from contextlib import suppress
+from pathlib import Path
+from sessiongate.core.actions.audit import AuditLog
+from sessiongate.core.errors import AuditUnavailableError
+
+path = Path(sys.argv[1])
+log = AuditLog(path)
+asyncio.run(log.write("", {"line": 1}))
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, most))
+with suppress(AuditUnavailableError):
+    asyncio.run(log.write("", {"line": 2}))
+    sys.exit("it was written")
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+asyncio.run(log.write("", {"line": 3}))
+"""
+    path = tmp_path / "audit.log"
+    subprocess.run([sys.executable, "-c", script, path], check=True, capture_output=True)
+    assert path.read_text() == '{"line": 1}\n{"line": 3}\n'
 
 
 @pytest.mark.parametrize("action", Action)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from sessiongate.core.errors import AuditUnavailableError
@@ -70,11 +71,20 @@ def _extra(members: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
 
 
 def _append(path: Path, line: bytes) -> None:
+    """Append a line to a file, all of it or nothing."""
     descriptor = _open(path)
     try:
-        while line:
-            line = line[os.write(descriptor, line) :]
-        os.fsync(descriptor)
+        before, written = os.fstat(descriptor).st_size, 0
+        try:
+            while written < len(line):
+                written += os.write(descriptor, line[written:])
+            os.fsync(descriptor)
+        except OSError:
+            # A full disk took a part of it, to which the next line would be appended.
+            with suppress(OSError):
+                if os.fstat(descriptor).st_size == before + written:  # nobody else appends
+                    os.ftruncate(descriptor, before)
+            raise
     finally:
         os.close(descriptor)
 
