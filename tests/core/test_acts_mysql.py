@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,8 @@ from asyncmy.connection import Connection
 
 from sessiongate.core.sources.base import ActFault, Action, Observation, Target
 from sessiongate.core.sources.mariadb import MariaDBSource
+from sessiongate.core.sources.support.mysql_dialect import Dialect
+from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import EndReason
 from sessiongate.v1.session_pb2 import Session
@@ -135,6 +138,42 @@ def test_a_statement_that_follows_between_look_and_act_goes_on(server: MariaDB) 
                     with pytest.raises(Exception, match="another statement"):
                         await strike()
                     assert not spared.done()
+
+    asyncio.run(test())
+
+
+def test_a_statement_without_a_number_is_told_by_its_age(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a MySQL, which states no numbers of statements, and ages in whole seconds."""
+    of = Dialect.of
+
+    def as_mysql(version: str, performance_schema: bool) -> Dialect:
+        found = of(version, performance_schema)
+        return replace(found, query_id="NULL", idle="TIME * 1000")
+
+    monkeypatch.setattr(Dialect, "of", as_mysql)
+
+    async def test() -> None:
+        async with (
+            server.client() as client,
+            server.client(user="acts") as other,
+            opened(server, **OPTIONS) as source,
+        ):
+            first = asyncio.ensure_future(client.query(_SLEEP))
+            aimed = replace(await target(source, client, "Query"), same_statement=True)
+            began = time.monotonic()
+            await run(other, f"KILL QUERY {client.thread_id()}")
+            await asyncio.gather(first, return_exceptions=True)
+            while time.monotonic() - began < 2 * TOLERANCE:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            async with sleeping(client) as ended:
+                later = replace(await target(source, client, "Query"), same_statement=True)
+                assert await struck(source, Action.CANCEL, aimed) is ActFault.CHANGED
+                assert not ended.done()
+                assert await struck(source, Action.CANCEL, later) is None
+                await asyncio.wait({ended}, timeout=PATIENCE)
+                assert ended.done()
 
     asyncio.run(test())
 

@@ -126,7 +126,7 @@ class MariaDBSource:
         from sessiongate.core.sources.acts.mysql import aim  # only where that is allowed
 
         seen = None if self._processes is None else self._processes.stated(target.item)
-        return aim(self._acting, seen, action, target)
+        return aim(self._acting, seen, self._now, action, target)
 
     async def close(self) -> None:
         """Log out: otherwise the server counts an aborted client."""

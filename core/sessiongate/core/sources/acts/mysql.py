@@ -1,13 +1,14 @@
 """Ends connections of MariaDB and MySQL, and cancels their statements.
 
 A connection is named by its id, which a server gives once between its start and its end, over a
-connection to the server that started when it was observed. MariaDB numbers statements, too.
+connection to the server that started when it was observed. MariaDB numbers statements, too; of
+MySQL's, only the age tells one from another, in whole seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -27,9 +28,11 @@ from sessiongate.core.sources.support.mysql_driver import (
     log_in,
     start_of,
 )
-from sessiongate.core.sources.support.processlist import ThreadRow, set_client
+from sessiongate.core.sources.support.processlist import ThreadRow, active_at, set_client
 from sessiongate.core.sources.support.received import limit_received
+from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.times import seconds_of
 
 _NO_THREAD, _NO_STATEMENT = 1094, 1957
 _IDLE = (b"Sleep", b"Killed", b"Quit", b"Connect", None)
@@ -39,9 +42,16 @@ _OTHER_STATEMENT = "the session runs another statement now"
 
 @asynccontextmanager
 async def aim(
-    endpoint: Endpoint, seen: ThreadRow | None, action: Action, target: Target
+    endpoint: Endpoint,
+    seen: ThreadRow | None,
+    now: Callable[[], float],
+    action: Action,
+    target: Target,
 ) -> AsyncIterator[Strike]:
-    """Aim at a connection: see `ActingSource`. ``seen`` is its row, None if it has changed."""
+    """Aim at a connection: see `ActingSource`. ``seen`` is its row, None if it has changed.
+
+    ``now`` is in seconds since the epoch.
+    """
     if target.incarnation is None:
         text = "the server does not report when it started, so ids of sessions may be repeated"
         raise ActError(ActFault.UNSUPPORTED, text)
@@ -51,7 +61,7 @@ async def aim(
             driver = await log_in(object(), endpoint)
             _, transport = await driver.connect()
             async with limit_received(partial(_descriptor, transport)):
-                command = await _command(driver, endpoint, seen, action, target)
+                command = await _command(driver, endpoint, seen, now, action, target)
         yield partial(_strike, driver, endpoint, command)
     finally:
         if driver is not None:
@@ -59,7 +69,12 @@ async def aim(
 
 
 async def _command(
-    driver: Driver, endpoint: Endpoint, seen: ThreadRow | None, action: Action, target: Target
+    driver: Driver,
+    endpoint: Endpoint,
+    seen: ThreadRow | None,
+    now: Callable[[], float],
+    action: Action,
+    target: Target,
 ) -> str:
     """Return the statement that acts on a target, if it is still there. Raises `ActError`."""
     ((version, performance_schema),) = await fetch(driver, "SELECT VERSION(), @@performance_schema")
@@ -82,9 +97,7 @@ async def _command(
         return f"KILL CONNECTION {ident}"
     if row.command in _IDLE:
         raise ActError(ActFault.NO_STATEMENT, "the session runs no statement")
-    if target.same_statement and (
-        seen is None or (row.query_id, row.command) != (seen.query_id, seen.command)
-    ):
+    if target.same_statement and not _is_same_statement(row, seen, target.session, now()):
         raise ActError(ActFault.CHANGED, _OTHER_STATEMENT)
     # MariaDB numbers the statements.
     return f"KILL QUERY {ident}" if row.query_id is None else f"KILL QUERY ID {int(row.query_id)}"
@@ -95,6 +108,22 @@ def _is_who(row: ThreadRow, session: Session) -> bool:
     now = Session()
     set_client(now, row)
     return (now.user, now.remote, now.port) == (session.user, session.remote, session.port)
+
+
+def _is_same_statement(
+    row: ThreadRow, seen: ThreadRow | None, session: Session, moment: float
+) -> bool:
+    """Return whether a thread runs what it ran when it was observed."""
+    if seen is None or (row.query_id, row.command) != (seen.query_id, seen.command):
+        return False
+    if row.query_id is not None:
+        return True
+    began = active_at(row, moment)
+    return (
+        isinstance(began, float)
+        and session.HasField("last_active_time")
+        and abs(began - seconds_of(session.last_active_time)) <= TOLERANCE
+    )
 
 
 async def _strike(driver: Driver, endpoint: Endpoint, command: str) -> None:

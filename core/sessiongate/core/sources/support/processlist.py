@@ -180,7 +180,7 @@ class ProcessList:
         transaction: Transaction | None = UNKNOWN
         if transactions is not None:
             transaction = _current(transactions.by_thread.get(ident), row, moment, transactions)
-        return self._made(ident, row, _active(row, moment), transaction)
+        return self._made(ident, row, active_at(row, moment), transaction)
 
     def _again(
         self,
@@ -197,7 +197,7 @@ class ProcessList:
         # shows whether there was another.
         is_counted = row.query_id is not None
         if not is_counted or active is _NO_IDLE:
-            active = _active(row, moment, active)
+            active = active_at(row, moment, active)
         if transactions is None:
             transaction = self._kept(known.transaction, threads)
         else:
@@ -300,7 +300,7 @@ def _is_client(row: ThreadRow) -> bool:
     return row.user != _SYSTEM_USER or split_port(decoded(row.host or b""))[1] is not None
 
 
-def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
+def active_at(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
     """Return when the client was last active; ``before`` if that is close enough.
 
     Return None if the server does not state it, or its clock was set meanwhile.
