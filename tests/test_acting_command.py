@@ -12,11 +12,13 @@ import psycopg
 import pytest
 
 from sessiongate.client.errors import CallError
+from sessiongate.runtime.auth.protection import Protection
 from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from sessiongate.v1.session_pb2 import Session
 from tests import debian13
 from tests.core.acting import Acting, acting
 from tests.core.test_acts_postgresql import is_alive, sleeping
+from tests.doing import showing, stated
 from tests.polling import eventually
 from tests.postgres import (
     PASSWORD,
@@ -175,7 +177,17 @@ def test_a_statement_is_cancelled(server: Postgres, clients: Clients, core: Acti
     failed = command(core, "cancel", session.id, "--yes")
     assert failed.returncode == 1
     assert "runs no statement" in failed.stderr
-    assert "1 of 1 failed" in failed.stderr
+    assert "1 of 1 not cancelled" in failed.stderr
+
+
+def test_a_session_that_is_still_there_is_not_taken_for_ended() -> None:
+    open_to_all = Protection(insecure_actions=True)
+    with showing({"db": [stated("1")]}, {"db": "terminate"}, protection=open_to_all) as shown:
+        shown.stubborn = True
+        done = run("terminate", 1, "--yes", "--core", shown.address)
+        assert [key for _, key in shown.acts] == ["1"]
+    assert done.stdout.endswith("session 1: was asked to end, but is still there\n")
+    assert (done.returncode, done.stderr) == (1, "sessiongate: 1 of 1 not ended\n")
 
 
 def test_a_session_is_ended_after_a_grace(server: Postgres, clients: Clients, core: Acting) -> None:
@@ -252,8 +264,9 @@ def test_a_servers_session_that_a_pool_has_given_to_another_client_is_left_alone
                 os.write(here, b"y\n")
                 while part := read_terminal(here):
                     written += part
-                process.wait()
+                code = process.wait()
                 os.close(here)
+            assert code == 1
             assert f"session {behind.id}: left alone, because it serves".encode() in written
             assert is_alive(other)
             clients.close()  # this pool ends once it has none

@@ -45,6 +45,7 @@ class _Words(NamedTuple):
     verb: str  # of what it is about to do
     done: str
     begun: str  # if its end is not known yet
+    is_later: bool = False  # to have begun is all that was asked for
 
 
 _TERMINATE = _Words("End", "ended", "was asked to end, but is still there")
@@ -67,7 +68,7 @@ def terminating(
 
     words = _TERMINATE
     if grace:
-        words = words._replace(begun=f"will be ended in {grace:g} s")
+        words = words._replace(begun=f"will be ended in {grace:g} s", is_later=True)
     return _acting(words, terminate, idents, choice, how)
 
 
@@ -96,8 +97,8 @@ def _acting(
         output.end({}, ())
         if not how.yes and not _goes_on(words, len(chosen)):
             fail("nothing was done", 1)
-        if failed := await _all_done(client, words, act, chosen, is_chain=how.chain):
-            fail(f"{failed} of {len(chosen)} failed", 1)
+        if undone := await _undone(client, words, act, chosen, is_chain=how.chain):
+            fail(f"{undone} of {len(chosen)} not {words.done}", 1)
 
     return ask
 
@@ -156,17 +157,18 @@ async def _tiers(client: CoreClient, session: Session, links: str) -> Sequence[S
     return [*found.values()]
 
 
-async def _all_done(
+async def _undone(
     client: CoreClient, words: _Words, act: _Act, chosen: Sequence[Session], *, is_chain: bool
 ) -> int:
-    """Act on each session and print what has become of it; return how many acts failed."""
+    """Act on each session and print what has become of it; return for how many that is not done."""
     idents = {session.id for session in chosen}
-    failed, left = 0, dict[int, None]()
+    undone, left = 0, dict[int, None]()
     for session in chosen:
         try:
             if is_chain and (others := await _served(client, session.id) - idents):
                 named = ", ".join(map(str, sorted(others)))
                 print(f"session {session.id}: left alone, because it serves {named} now")
+                undone += 1
                 continue
             response = await _patiently(client, act, session)
         except CallError as error:
@@ -177,15 +179,16 @@ async def _all_done(
             if error.reason == Reason.SESSION_NOT_FOUND:  # perhaps because of the one before
                 print(f"session {session.id}: has ended by itself", flush=True)
                 continue
-            failed += 1
+            undone += 1
             report(f"session {session.id}: {error_of(error).detail}")
             continue
+        undone += not (response.ended or words.is_later)
         print(f"session {session.id}: {words.done if response.ended else words.begun}", flush=True)
         left.update(dict.fromkeys((*response.downstream_ids, *response.upstream_ids)))
     if remaining := [str(ident) for ident in left if ident not in idents]:
         text = f"the same connections at other tiers are left: {', '.join(remaining)}"
         print(f"{text}; --chain includes them", file=sys.stderr)
-    return failed
+    return undone
 
 
 async def _served(client: CoreClient, ident: int) -> set[int]:
