@@ -122,6 +122,22 @@ def test_a_file_that_goes_and_comes_back_as_it_was_is_read(
     assert caplog.text == ""
 
 
+def test_a_fallback_is_the_value_while_a_file_cannot_be_read(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, aside = tmp_path / "number", tmp_path / "aside"
+    path.write_text("1")
+    value = WatchedFile([path], lambda: number(path), fallback=0, clock=clock)
+    path.rename(aside)
+    for _ in range(2):
+        clock.now += 1
+        assert value.value == 0
+    assert caplog.text.count("number: no such file; it counts as empty") == 1
+    aside.rename(path)
+    clock.now += 1
+    assert value.value == 1
+
+
 def test_a_file_edited_in_place_is_seen_though_its_size_and_time_are_kept(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -171,8 +171,9 @@ class WatchedFile(Generic[_T]):
     """The result of ``read`` on some files, updated when one of them changes.
 
     If a change cannot be read, the value is kept; the fault is logged, and reading retried
-    until it succeeds. It is also kept while a file system hangs or is slow: callers wait no
-    longer than `_WAIT`, and only once. Safe to share between threads.
+    until it succeeds. With a ``fallback``, that is the value until then. The value is also kept
+    while a file system hangs or is slow: callers wait no longer than `_WAIT`, and only once.
+    Safe to share between threads.
     """
 
     def __init__(
@@ -180,11 +181,13 @@ class WatchedFile(Generic[_T]):
         paths: Sequence[Path],
         read: Callable[[], _T],
         *,
+        fallback: _T | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read the files. Raises what ``read`` raises: `FileError`."""
         self._paths = paths
         self._read = read
+        self._fallback = fallback
         self._clock = clock
         self._looked = clock()
         self._is_quick = True  # the last check took no longer than `_QUICK`
@@ -236,13 +239,20 @@ class WatchedFile(Generic[_T]):
         try:
             self._value = self._read()
         except FileError as error:
-            self._log_once(f"{error}; keeping the previous content")
+            self._log_once(f"{error}; {self._lose()}")
         except Exception:
             names = _names(self._paths)
-            self._log_once(f"{names} cannot be read; keeping the previous content", trace=True)
+            self._log_once(f"{names} cannot be read; {self._lose()}", trace=True)
         else:
             log.info("reloaded: %s", _names(self._paths))
             self._trouble = ""
+
+    def _lose(self) -> str:
+        """Do without a change that cannot be read; say how."""
+        if self._fallback is None:
+            return "keeping the previous content"
+        self._value, self._content = self._fallback, None
+        return "it counts as empty"
 
     def _report_hanging(self, seconds: float) -> None:
         if seconds >= _HANGS:

@@ -54,7 +54,8 @@ class Authenticator:
         self._token_key = _token_key(credentials, clock)
         self._operators: WatchedFile[frozenset[str]] | None = None
         if path := credentials.operators:
-            self._operators = WatchedFile([path], partial(read_operators, path), clock=clock)
+            read = partial(read_operators, path)
+            self._operators = WatchedFile([path], read, fallback=frozenset[str](), clock=clock)
         self._operator_claims = credentials.operator_claims
         if path := credentials.core_token:
             self._core_tokens = WatchedFile([path], partial(read_core_tokens, path), clock=clock)
