@@ -14,6 +14,8 @@ from sessiongate.core.ledger.postgresql.place import LedgerPlace
 
 _FETCHED = 200  # rows at first: a page needs few of what a question finds
 _MORE = 8  # times as many rows each time: those before them are passed over again
+_MOST = 20_000  # rows by one statement: the others are read by a cursor, which passes over none
+_READ_AT_ONCE = 2000  # rows of that cursor
 
 
 class PostgresqlTables:
@@ -47,12 +49,15 @@ class PostgresqlTables:
         over hundreds of partitions takes longer than to answer it.
         """
         asked, done, size = f"{_asked(question)} OFFSET %s LIMIT %s", 0, _FETCHED
-        while True:
+        while size <= _MOST:
             part = self.connection.prepared(asked, *_stored((*values, done, size)))
             yield from map(_stated, part)
             if len(part) < size:
                 return
             done, size = done + size, size * _MORE
+        rest = f"{_asked(question)} OFFSET %s"
+        for part in self.connection.stream(rest, *_stored((*values, done)), size=_READ_AT_ONCE):
+            yield from map(_stated, part)
 
     def few_rows(self, question: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a short answer."""

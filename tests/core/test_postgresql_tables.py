@@ -1,0 +1,56 @@
+"""What a question about the past holds in memory, of a ledger in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from sessiongate.core.ledger.past import PAST
+from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.tables import PostgresqlTables
+from tests.core.engines import Engine, running_engine
+
+COLUMNS = ", ".join(f'p."{name}"' for name in PAST)
+ROWS = 150_000
+MOST = 40 << 20  # bytes: all rows take 90 MiB
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with running_engine() as engine:
+        yield engine
+
+
+def test_an_answer_that_is_read_to_its_end_is_not_held_at_once(engine: Engine) -> None:
+    """As when a filter that the server does not know leaves nothing of very many sessions."""
+    database = engine.database()
+
+    async def make() -> None:
+        await (await PostgresqlLedger.open(engine.url(database), now=time.time_ns)).close()
+
+    asyncio.run(make())
+    with engine.server.connect(dbname=database) as client:
+        client.execute(
+            "INSERT INTO sessiongate.past_sessions (end_time, id, source, connect_time,"
+            " duration_class, service) SELECT 5, n, 'a', 5, 0, repeat('x', 100)"
+            f" FROM generate_series(1, {ROWS}) n".encode()
+        )
+    tables = PostgresqlTables(LedgerPlace.parse(engine.url(database)), "test")
+    question = (
+        f"SELECT {COLUMNS} FROM past_sessions AS p WHERE p.end_time > ? ORDER BY p.end_time, p.id"
+    )
+    tracemalloc.start()
+    try:
+        with tables.reading():
+            found = [row[1] for row in tables.first_rows(question, (1,))]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        tables.close()
+    assert found == [*range(1, ROWS + 1)]
+    assert peak < MOST
