@@ -77,3 +77,28 @@ def test_a_server_that_hangs_while_it_is_connected_to_is_given_up(
 def hang_after_login(passed: int) -> float:
     """Return the delay of an answer: what ends the login has more than 300 bytes."""
     return 0.0 if passed < 300 else 3600.0
+
+
+def test_a_core_starts_while_somebody_reads_what_is_to_be_dropped(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dict(connection._SETTINGS) | {"lock_timeout": "'200ms'"}
+    monkeypatch.setattr(connection, "_SETTINGS", tuple(settings.items()))
+    database = engine.database()
+
+    async def work() -> None:
+        await (await PostgresqlLedger.open(engine.url(database), now=time.time_ns)).close()
+
+    asyncio.run(work())
+    with engine.server.connect(dbname=database) as client:
+        client.execute(
+            b"ALTER TABLE sessiongate.past_sessions DETACH PARTITION"
+            b" sessiongate.past_sessions_first"
+        )
+        client.execute(b"ALTER TABLE sessiongate.past_sessions_first RENAME TO past_sessions_1")
+        with client.transaction():
+            client.execute(b"LOCK TABLE sessiongate.past_sessions_1 IN ACCESS SHARE MODE")
+            asyncio.run(work())
+        asyncio.run(work())
+        found = client.execute(b"SELECT to_regclass('sessiongate.past_sessions_1')").fetchall()
+    assert found == [(None,)]

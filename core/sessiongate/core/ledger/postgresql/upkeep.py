@@ -117,8 +117,13 @@ class Upkeep:
         self.size = HistorySize(rows, size, oldest)
 
     def _make(self, connection: LedgerConnection, now: int) -> None:
-        self._count_dropped(connection, drop_detached(connection))
         make_partitions(connection, now)
+        try:
+            self._count_dropped(connection, drop_detached(connection))
+        except psycopg.Error as error:
+            if not is_timeout(error):
+                raise
+            log.info("partitions that were detached are dropped later: one is being read")
 
     def _trim(self, connection: LedgerConnection, now: int) -> bool:
         self._make(connection, now)
