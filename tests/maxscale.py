@@ -34,7 +34,7 @@ class MaxScale:
 
     It answers with ``sessions``, ``maxscale``, ``servers`` and ``services``, None for 404.
     ``status`` applies to every answer, each of which waits for ``answers``. One session is shown,
-    and ended, by its id; ``deletion`` is the status of that.
+    and ended, by its id; ``deletion`` is the status of that, which waits for ``deletes``.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,15 @@ class MaxScale:
         self.ended: list[str] = []
         self.answers = asyncio.Event()
         self.answers.set()
+        self.deletes = asyncio.Event()
+        self.deletes.set()
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append(request)
         await self.answers.wait()
+        if request.method == "DELETE":
+            await self.deletes.wait()
         if self.status != 200:
             headers = {"Location": f"http://127.0.0.1:{self.port}/elsewhere"}
             return web.Response(status=self.status, headers=headers, text="no secret here")

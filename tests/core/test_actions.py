@@ -168,6 +168,39 @@ def test_after_an_error_of_the_server_the_end_is_looked_for(tmp_path: Path) -> N
     asyncio.run(main())
 
 
+def test_a_server_that_hangs_does_not_keep_who_asked(tmp_path: Path) -> None:
+    maxscale = MaxScale()
+    moment = Duration(nanos=100_000_000)
+
+    def test(location: str, loop: asyncio.AbstractEventLoop) -> None:
+        url = f"maxscale+http://ann@{location}"
+        options = {"name": "proxy", "password": PASSWORD, "interval": NEVER, "timeout": NEVER}
+        with acting(tmp_path, {"url": url, "actions": ["terminate"], **options}) as core:
+            first, second = sorted(core.ids())[:2]
+
+            def reason(_: int) -> str | None:
+                with pytest.raises(CallError, match="nothing was done") as caught:
+                    core.terminate(first, max_wait=moment)
+                return caught.value.reason
+
+            loop.call_soon_threadsafe(maxscale.answers.clear)
+            with ThreadPoolExecutor() as pool:  # one waits for the other
+                assert {*pool.map(reason, range(2))} == {Reason.SOURCE_UNREACHABLE}
+            loop.call_soon_threadsafe(maxscale.answers.set)
+            loop.call_soon_threadsafe(maxscale.deletes.clear)
+            assert not core.terminate(second, max_wait=moment).ended
+            assert (core.outcomes()[-1], maxscale.ended) == ("begun", [])
+            loop.call_soon_threadsafe(maxscale.deletes.set)
+            eventually(lambda: core.outcomes()[-1] == "done")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with maxscale.serving() as location:
+            await asyncio.to_thread(test, location, loop)
+
+    asyncio.run(main())
+
+
 def test_nothing_is_done_that_cannot_be_told(
     server: Postgres, clients: Clients, tmp_path: Path
 ) -> None:

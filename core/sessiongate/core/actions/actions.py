@@ -26,8 +26,9 @@ from sessiongate.core.actions.attempt import (
     outcome_of,
 )
 from sessiongate.core.actions.audit import AuditLog
+from sessiongate.core.actions.one_by_one import OneByOne
 from sessiongate.core.actions.quota import ActionQuota
-from sessiongate.core.actions.request import ActionRequest
+from sessiongate.core.actions.request import DEFAULT_WAIT, ActionRequest
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.collect.runner import Runner
 from sessiongate.core.errors import (
@@ -98,20 +99,24 @@ class Actions:
         self._quota = ActionQuota(per_minute)
         self._tasks: set[asyncio.Task[tuple[Row, Runner]]] = set()
         self._in_grace: set[asyncio.Task[Any]] = set()  # of those, the ones that wait
-        self._one_by_one: dict[str, asyncio.Lock] = {}  # by source
+        self._turns = OneByOne()
         # Callers that were over their limit, and until when that is not told again.
         self._limited: dict[Hashable, float] = {}
         # What became of attempts, by source, action and outcome.
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
 
     async def perform(self, request: ActionRequest, asker: ActionCaller) -> ActionResult:
-        """Act on a session; return what is known after ``max_wait`` at most. Raises `CoreError`."""
+        """Act on a session; return what is known after ``max_wait`` at most. Raises `CoreError`.
+
+        Whether it was refused is waited for longer, unless there is a grace.
+        """
         attempt = Attempt(request, asker, self._table.get(request.id))
-        acting = asyncio.create_task(self._told(attempt))
+        until = elapsed() + request.max_wait
+        answered_by = until if request.grace else max(until, elapsed() + DEFAULT_WAIT)
+        acting = asyncio.create_task(self._told(attempt, answered_by))
         self._tasks.add(acting)
         acting.add_done_callback(self._over)
-        until = elapsed() + request.max_wait
-        if request.grace and not await _is_over(acting, attempt, until):
+        if not await _is_over(acting, attempt, answered_by):
             return _result(attempt, revision=0)
         row, runner = await asyncio.shield(acting)
         return await self._known(attempt, row, runner, until)
@@ -131,10 +136,10 @@ class Actions:
         if not task.cancelled():
             task.exception()  # whoever asked may have gone
 
-    async def _told(self, attempt: Attempt) -> tuple[Row, Runner]:
+    async def _told(self, attempt: Attempt, by: float) -> tuple[Row, Runner]:
         """Act, and tell what became of it. Return the session before, and what reads its source."""
         try:
-            outcome, detail, acted = await self._act(attempt)
+            outcome, detail, acted = await self._act(attempt, by)
         except _HitAnotherError as error:
             await self._tell(attempt, HIT_ANOTHER, str(error))
             raise SessionChangedError(str(error), id=str(attempt.request.id)) from None
@@ -173,8 +178,11 @@ class Actions:
         """Write to the audit log what is about to happen. Raises `AuditUnavailableError`."""
         await self._audit.write(attempt.message(outcome), attempt.members(outcome, ""))
 
-    async def _act(self, attempt: Attempt) -> tuple[str, str, tuple[Row, Runner]]:
-        """Act if that is allowed; return the outcome, its details, and what was acted on."""
+    async def _act(self, attempt: Attempt, by: float) -> tuple[str, str, tuple[Row, Runner]]:
+        """Act if that is allowed; return the outcome, its details, and what was acted on.
+
+        Do nothing if the source cannot be reached ``by`` a time, on `elapsed`.
+        """
         request, asker = attempt.request, attempt.asker
         self._quota.take(asker.subject, "of this caller")
         if not asker.is_operator:
@@ -188,13 +196,13 @@ class Actions:
             # It must be who it was when the grace began.
             request = replace(request, identity_revision=row.identity)
             row, runner = self._found(request)
-        lock = self._one_by_one.setdefault(runner.name, asyncio.Lock())
-        async with lock:
+            by = elapsed() + runner.config.timeout
+        async with self._turns.turn(runner.name, by):
             self._found(request)  # it may have changed meanwhile
             self._quota.take(runner.name, f"on the source {runner.name!r}")
             await self._note(attempt, BEGUN)
             row, _ = self._found(request)  # and while that was written: a disk may be slow
-            outcome, detail = await self._strike(request, asker, runner)
+            outcome, detail = await self._strike(attempt, request, runner, by)
         return outcome, detail, (row, runner)
 
     async def _wait(self, attempt: Attempt) -> None:
@@ -207,7 +215,7 @@ class Actions:
         self._in_grace.add(task)
         try:
             await self._note(attempt, WAITING)
-            attempt.is_waiting.set()
+            attempt.goes_on.set()
             await asyncio.sleep(attempt.request.grace)
         finally:
             self._in_grace.discard(task)
@@ -238,7 +246,7 @@ class Actions:
         return row, runner
 
     async def _strike(
-        self, request: ActionRequest, asker: ActionCaller, runner: Runner
+        self, attempt: Attempt, request: ActionRequest, runner: Runner, by: float
     ) -> tuple[str, str]:
         """Act; return the outcome and its details. Raises `CoreError` if nothing was done."""
         source, ident = runner.source, request.id
@@ -247,14 +255,18 @@ class Actions:
             raise missing(self._table, ident)
         target = replace(target, same_statement=request.names_statement)
         noted, has_begun = self._collector.terminations, False
+        timeout = min(runner.config.timeout, by - elapsed())
         try:
             async with (
-                asyncio.timeout(runner.config.timeout),
+                asyncio.timeout(timeout) as limit,
                 source.aim(request.action, target) as strike,
             ):
                 if request.action is Action.TERMINATE:  # it may be seen to end at once
-                    noted.note(ident, asker.name)
+                    noted.note(ident, attempt.asker.name)
                 has_begun = True
+                attempt.goes_on.set()
+                timeout = runner.config.timeout
+                limit.reschedule(asyncio.get_running_loop().time() + timeout)
                 await strike()
         except ActError as error:
             noted.forget(ident)
@@ -266,7 +278,7 @@ class Actions:
                 return UNCERTAIN, "the core was stopped"
             raise
         except (SourceError, TimeoutError) as error:
-            late = f"did not respond within {runner.config.timeout:g} s"
+            late = f"did not respond within {round(max(0.0, timeout), 1):g} s"
             detail = str(error) if isinstance(error, SourceError) else late
             if has_begun and not isinstance(error, SourceConnectError):
                 return UNCERTAIN, detail
@@ -308,8 +320,8 @@ class Actions:
 
 
 async def _is_over(acting: asyncio.Task[Any], attempt: Attempt, until: float) -> bool:
-    """Wait until an act is done or refused, or until a time if that is during its grace."""
-    waiting = asyncio.create_task(attempt.is_waiting.wait())
+    """Wait until an act is done or refused, or until a time if it goes on without its caller."""
+    waiting = asyncio.create_task(attempt.goes_on.wait())
     try:
         await asyncio.wait({acting, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -49,7 +49,8 @@ class Attempt:
     request: ActionRequest
     asker: ActionCaller
     session: Session | None  # as it was shown, if it was
-    is_waiting: asyncio.Event = field(default_factory=asyncio.Event)  # its grace has begun
+    # Its grace has begun, or what is being done to the session: that goes on without the caller.
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def source(self) -> str:
