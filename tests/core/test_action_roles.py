@@ -198,6 +198,8 @@ def test_each_combination_of_caller_source_and_method(scene: Scene, name: str) -
             assert line["outcome"] == expected.lower()
             assert line["action"] == action
             assert line["session"]["source"] == source
+            if expected == Reason.ACTION_NOT_SUPPORTED:
+                assert "is of kind document, which only shows sessions" in line["detail"]
             assert line["operator"] == caller.name
             is_gateway = caller.metadata.get("authorization") == GATEWAY["authorization"]
             assert line["address"] == ("192.0.2.7" if is_gateway else "127.0.0.1")
