@@ -167,10 +167,16 @@ def test_a_statement_without_a_number_is_told_by_its_age(
             await asyncio.gather(first, return_exceptions=True)
             while time.monotonic() - began < 2 * TOLERANCE:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
+            running = (
+                "SELECT ID FROM information_schema.PROCESSLIST"
+                f" WHERE ID = {client.thread_id()} AND COMMAND = 'Query'"
+            )
             async with sleeping(client) as ended:
-                later = replace(await target(source, client, "Query"), same_statement=True)
+                while not await run(other, running):  # noqa: ASYNC110 - not read yet
+                    await asyncio.sleep(0.05)
                 assert await struck(source, Action.CANCEL, aimed) is ActFault.CHANGED
                 assert not ended.done()
+                later = replace(await target(source, client, "Query"), same_statement=True)
                 assert await struck(source, Action.CANCEL, later) is None
                 await asyncio.wait({ended}, timeout=PATIENCE)
                 assert ended.done()
