@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sessiongate.client import Client
 from sessiongate.client.errors import CallError
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
@@ -29,7 +30,7 @@ from tests.postgres import (
     running_pgbouncer,
     running_postgres,
 )
-from tests.program import COMMAND, environment, run
+from tests.program import COMMAND, PATIENCE, environment, run
 from tests.terminal import read_terminal
 
 
@@ -188,6 +189,35 @@ def test_a_session_that_is_still_there_is_not_taken_for_ended() -> None:
         assert [key for _, key in shown.acts] == ["1"]
     assert done.stdout.endswith("session 1: was asked to end, but is still there\n")
     assert (done.returncode, done.stderr) == (1, "sessiongate: 1 of 1 not ended\n")
+
+
+def test_a_statement_of_unknown_age_is_told_by_its_session() -> None:
+    open_to_all = Protection(insecure_actions=True)
+    with (
+        showing({"db": [stated("1")]}, {"db": "cancel"}, protection=open_to_all) as shown,
+        Client(shown.address, timeout=PATIENCE) as client,
+    ):
+        before = client.get_session(1).session.revision
+        here, there = pty.openpty()
+        arguments = ("cancel", "1", "--core", shown.address)
+        with subprocess.Popen(
+            [COMMAND, *arguments], env=environment(), stdin=there, stdout=there, stderr=there
+        ) as process:
+            os.close(there)
+            written = b""
+            while b"[y/N]: " not in written:
+                part = read_terminal(here)
+                assert part, written
+                written += part
+            shown.sources["db"] = [stated("1", application="another")]
+            eventually(lambda: client.get_session(1).session.revision != before)
+            os.write(here, b"y\n")
+            while part := read_terminal(here):
+                written += part
+            assert process.wait() == 1
+            os.close(here)
+        assert b"is not as you saw it" in written
+        assert shown.acts == []
 
 
 def test_a_session_is_ended_after_a_grace(server: Postgres, clients: Clients, core: Acting) -> None:

@@ -79,6 +79,8 @@ def cancelling(idents: Sequence[int], choice: SessionChoice, how: ActionChoice) 
         request = CancelStatementRequest(id=session.id, identity_revision=session.identity_revision)
         if session.activity.HasField("since_time"):
             request.activity_since_time.CopyFrom(session.activity.since_time)
+        else:  # what it does can only be told by everything that is known of it
+            request.revision = session.revision
         return await client.cancel_statement(request)
 
     return _acting(_CANCEL, cancel, idents, choice, how)
