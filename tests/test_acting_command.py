@@ -175,6 +175,8 @@ def test_a_statement_is_cancelled(server: Postgres, clients: Clients, core: Acti
         assert done.stdout.endswith(f"session {session.id}: cancelled\n")
         assert eventually(lambda: ended)
     assert is_alive(client)
+    # No proxy can cancel a statement.
+    assert "No such option: --chain" in command(core, "cancel", session.id, "--chain").stderr
     failed = command(core, "cancel", session.id, "--yes")
     assert failed.returncode == 1
     assert "runs no statement" in failed.stderr

@@ -49,19 +49,19 @@ class ActionChoice:
         "N",
         is_flag_only=True,
     )
-    chain: bool = setting(
-        False,
-        switch,
-        "Also act on the same connections at other tiers, the proxies' first.",
-        is_flag_only=True,
-    )
     yes: bool = setting(False, switch, "Do not ask whether to go on.", is_flag_only=True)
 
 
 @dataclass(frozen=True)
-class GraceChoice:
-    """The flag that says when to end sessions."""
+class EndingChoice:
+    """The flags that say what else to end, and when."""
 
+    chain: bool = setting(
+        False,
+        switch,
+        "Also end the same connections at other tiers, the proxies' first.",
+        is_flag_only=True,
+    )
     grace: float | None = setting(
         None, _grace, "End the sessions only after this time.", "DURATION", is_flag_only=True
     )
@@ -74,7 +74,7 @@ def terminate_command(
     *,
     choice: SessionChoice,
     how: ActionChoice,
-    when: GraceChoice,
+    ending: EndingChoice,
     upstream: LoginSettings,
 ) -> None:
     """End sessions: disconnect their clients.
@@ -95,7 +95,7 @@ def terminate_command(
     from sessiongate.gateway.cli.acts import terminating
     from sessiongate.gateway.cli.questions import ask
 
-    ask(terminating(idents or (), choice, how, when.grace), upstream)
+    ask(terminating(idents or (), choice, how, ending), upstream)
 
 
 @taking

@@ -11,7 +11,7 @@ import grpc
 import typer
 
 from sessiongate.client.errors import CallError
-from sessiongate.gateway.cli.acting import ActionChoice
+from sessiongate.gateway.cli.acting import ActionChoice, EndingChoice
 from sessiongate.gateway.cli.choice import SessionChoice
 from sessiongate.gateway.cli.outputs import SESSIONS, output_in
 from sessiongate.gateway.cli.questions import LOCAL_URL, Question, require_sources
@@ -53,9 +53,10 @@ _CANCEL = _Words("Cancel what is run by", "cancelled", "was asked to cancel, but
 
 
 def terminating(
-    idents: Sequence[int], choice: SessionChoice, how: ActionChoice, grace: float | None
+    idents: Sequence[int], choice: SessionChoice, how: ActionChoice, ending: EndingChoice
 ) -> Question:
     """End the sessions that are chosen."""
+    grace = ending.grace
 
     async def terminate(client: CoreClient, session: Session) -> _Response:
         request = TerminateSessionRequest(
@@ -69,7 +70,7 @@ def terminating(
     words = _TERMINATE
     if grace:
         words = words._replace(begun=f"will be ended in {grace:g} s", is_later=True)
-    return _acting(words, terminate, idents, choice, how)
+    return _acting(words, terminate, idents, choice, how, ending)
 
 
 def cancelling(idents: Sequence[int], choice: SessionChoice, how: ActionChoice) -> Question:
@@ -87,19 +88,26 @@ def cancelling(idents: Sequence[int], choice: SessionChoice, how: ActionChoice) 
 
 
 def _acting(
-    words: _Words, act: _Act, idents: Sequence[int], choice: SessionChoice, how: ActionChoice
+    words: _Words,
+    act: _Act,
+    idents: Sequence[int],
+    choice: SessionChoice,
+    how: ActionChoice,
+    ending: EndingChoice | None = None,
 ) -> Question:
+    is_chain = ending is not None and ending.chain
+
     async def ask(client: CoreClient) -> None:
         await require_sources(client, choice)
         chosen = await _named(client, idents) if idents else await _matching(client, choice, how)
-        if how.chain:
+        if is_chain:
             chosen = await _chains(client, chosen)
         output = output_in("table", SESSIONS, (), LOCAL_URL)
         output.write(chosen)
         output.end({}, ())
         if not how.yes and not _goes_on(words, len(chosen)):
             fail("nothing was done", 1)
-        if undone := await _undone(client, words, act, chosen, is_chain=how.chain):
+        if undone := await _undone(client, words, act, chosen, is_chain=is_chain):
             fail(f"{undone} of {len(chosen)} not {words.done}", 1)
 
     return ask
@@ -187,7 +195,8 @@ async def _undone(
         undone += not (response.ended or words.is_later)
         print(f"session {session.id}: {words.done if response.ended else words.begun}", flush=True)
         left.update(dict.fromkeys((*response.downstream_ids, *response.upstream_ids)))
-    if remaining := [str(ident) for ident in left if ident not in idents]:
+    remaining = [str(ident) for ident in left if ident not in idents]
+    if remaining and words is not _CANCEL:
         text = f"the same connections at other tiers are left: {', '.join(remaining)}"
         print(f"{text}; --chain includes them", file=sys.stderr)
     return undone
