@@ -29,7 +29,7 @@ _COUNTERS = (
 )
 
 _DESCRIBED = (
-    'state smallint, service text, "user" text, remote text, port integer, database text,'
+    'state smallint, service text, "user" text, remote text, port bigint, database text,'
     " application text, native_id text, tls_cipher text, truncated text"
 )
 # Times are ns since the epoch.
