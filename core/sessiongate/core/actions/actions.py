@@ -261,12 +261,12 @@ class Actions:
                 asyncio.timeout(timeout) as limit,
                 source.aim(request.action, target) as strike,
             ):
+                timeout = runner.config.timeout
+                limit.reschedule(asyncio.get_running_loop().time() + timeout)
                 if request.action is Action.TERMINATE:  # it may be seen to end at once
                     noted.note(ident, attempt.asker.name)
                 has_begun = True
                 attempt.goes_on.set()
-                timeout = runner.config.timeout
-                limit.reschedule(asyncio.get_running_loop().time() + timeout)
                 await strike()
         except ActError as error:
             noted.forget(ident)
