@@ -74,6 +74,11 @@ MISTAKES = [
     Mistake("serve --ledger postgresql://h/l?sslmode=off", "'sslmode'; allowed are: password"),
     # Settings that expose more than they should.
     Mistake("serve --http 0.0.0.0:8989", "Add TLS (--tls-cert and --tls-key) and credentials"),
+    Mistake(
+        "serve --insecure-actions --public-url https://sessions.example.com",
+        "or leave out --public-url",
+    ),
+    Mistake("serve --insecure-actions --trusted-proxies 10.0.0.0/8", "a proxy would let others in"),
     Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"
             " password_file=PATH"),
     Mistake("serve --core 127.0.0.1:1 --source host:", "--source: has no effect with --core"),

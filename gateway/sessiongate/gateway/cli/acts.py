@@ -130,7 +130,8 @@ async def _matching(
     """Return the sessions that match; end the command if there are not as many as expected."""
     found = [session async for session in client.sessions(choice.filter())]
     if len(found) != how.expect:
-        fail(f"{len(found)} sessions match, not {how.expect}; nothing was done", 1)
+        number = "1 session matches" if len(found) == 1 else f"{len(found)} sessions match"
+        fail(f"{number}, not {how.expect}; nothing was done", 1)
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from sessiongate.gateway.cli.origin import refuse
-from sessiongate.gateway.settings import UpstreamSettings
+from sessiongate.gateway.settings import HttpSettings, UpstreamSettings
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.settings import setting, switch
@@ -58,6 +58,20 @@ def refuse_remote_actions(
         if protection.insecure_actions and not _is_private(address):
             text = f"other machines can reach {address}; configure credentials and --operators"
             refuse(context, f"{text} instead, or listen on loopback", "insecure_actions")
+
+
+def refuse_proxied_actions(
+    context: typer.Context, http: HttpSettings, protection: Protection
+) -> None:
+    """Refuse to let everybody act whom a proxy on this machine lets in."""
+    proxied = {"trusted_proxies": http.trusted_proxies, "public_url": http.public_url}
+    for name in (name for name, value in proxied.items() if value):
+        if protection.insecure_actions:
+            text = (
+                "a proxy would let others in; configure credentials and --operators instead, or"
+                f" leave out --{name.replace('_', '-')}"
+            )
+            refuse(context, text, "insecure_actions")
 
 
 def refuse_cleartext_secrets(

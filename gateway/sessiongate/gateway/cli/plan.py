@@ -12,6 +12,7 @@ from sessiongate.gateway.cli.exposure import (
     Exposure,
     refuse_cleartext_secrets,
     refuse_open_listeners,
+    refuse_proxied_actions,
     refuse_remote_actions,
 )
 from sessiongate.gateway.cli.groups import taking
@@ -70,6 +71,7 @@ def plan_of(
         if upstream.core is not None:
             refuse_cleartext_secrets(context, upstream)
     refuse_remote_actions(context, listeners, protection)
+    refuse_proxied_actions(context, http, protection)
     gateway = GatewayConfig(
         **vars(http), **vars(upstream), protection=protection, limits=limits, logs=logs
     )
