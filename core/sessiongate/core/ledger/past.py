@@ -27,6 +27,7 @@ PAST = (
     *("end_time", "id", "source", "connect_time", "duration_class"),
     *("end_reason", "last_seen_time", "ended_by", "longest_transaction", *_LINKS, *DESCRIBED),
 )
+OPEN_SESSION = ("id", "source", "key", "connect_time", *DESCRIBED)
 USUAL_REASON = EndReason.END_REASON_CLOSED  # to look it up takes almost a microsecond
 _MOST_LINKS = 100  # ids of each direction
 _TEXT_BYTES = 1024

@@ -12,6 +12,7 @@ from typing import Any
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.past import (
     DESCRIBED,
+    OPEN_SESSION,
     PAST,
     UNDESCRIBED,
     Closing,
@@ -28,9 +29,6 @@ _ROWS = 200
 _VALUES = 900
 _READ_AT_ONCE = 1000  # rows, which takes about a millisecond
 _DESCRIBED = ", ".join(DESCRIBED)
-
-
-_OPEN = ("id", "source", "key", "connect_time", *DESCRIBED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Changes:
                 (ident, self.source, each.key, each.connect_time, *opening_description(each, ident))
                 for ident, each in zip(ids, self.opened, strict=True)
             )
-            _insert(connection, "open_sessions", _OPEN, opened)
+            _insert(connection, "open_sessions", OPEN_SESSION, opened)
         return moved
 
     def _close(self, connection: sqlite3.Connection, now: int, least: int | None) -> int:

@@ -18,8 +18,12 @@ _SPECIAL = ("\\", "\r", "\x00", _MARK)
 
 def copy_into(table: str, columns: Sequence[str]) -> str:
     """Return the statement that reads rows with these columns."""
-    names = ", ".join(f'"{column}"' for column in columns)
-    return f"COPY {table} ({names}) FROM STDIN WITH {_OPTIONS}"
+    return f"COPY {table} ({quoted_columns(columns)}) FROM STDIN WITH {_OPTIONS}"
+
+
+def quoted_columns(columns: Sequence[str]) -> str:
+    """Return columns as a statement names them: "user" means something else in SQL."""
+    return ", ".join(f'"{column}"' for column in columns)
 
 
 def lines_of(rows: Sequence[tuple[Any, ...]]) -> bytes:

@@ -14,9 +14,9 @@ from contextlib import closing
 
 from sessiongate.core.ledger.database import counters
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.past import DESCRIBED, PAST
+from sessiongate.core.ledger.past import OPEN_SESSION, PAST
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
-from sessiongate.core.ledger.postgresql.copying import copy_into, lines_of
+from sessiongate.core.ledger.postgresql.copying import copy_into, lines_of, quoted_columns
 from sessiongate.core.ledger.postgresql.coverage_rows import CONFIRMED, HORIZON, raise_counter
 from sessiongate.core.ledger.postgresql.partitions import HOUR, make_partitions
 from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, Pen
@@ -32,9 +32,8 @@ CopyProgress = Callable[[int, int], None]
 _ROWS = 10_000  # in a transaction
 _LONGEST = 1000 * HOUR  # ns that have a partition for each hour; what is older shares one
 # Each table with its columns, in an order that can be read in parts.
-_OPEN = ("id", "source", "key", "connect_time", *DESCRIBED)
 _TABLES = (
-    ("open_sessions", _OPEN, "id"),
+    ("open_sessions", OPEN_SESSION, "id"),
     ("past_sessions", PAST, "end_time, id"),
     ("sources", ("name", "incarnation"), "name"),
     ("places", ("name", "place"), "name"),
@@ -104,7 +103,7 @@ def _parts(
     file: sqlite3.Connection, table: str, columns: Sequence[str], order: str, last_end: int
 ) -> Iterator[tuple[bytes, int]]:
     """Yield the rows of a table as lines of a COPY, some at a time, with their number."""
-    names = ", ".join(f'"{column}"' for column in columns)
+    names = quoted_columns(columns)
     question = f"SELECT {names} FROM {table} ORDER BY {order}"  # noqa: S608 - our own names
     with closing(file.execute(question)) as rows:
         while part := rows.fetchmany(_ROWS):

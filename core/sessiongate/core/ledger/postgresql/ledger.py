@@ -89,7 +89,8 @@ class PostgresqlLedger:
 
     async def _open(self) -> None:
         await self._calls.run(self._store.prepare)
-        await self._upkeep_calls.run(lambda: self._upkeep.make(self._store.confirmed_now()))
+        now = await self._calls.run(self._store.confirmed_now)
+        await self._upkeep_calls.run(lambda: self._upkeep.make(now))
         self._take_over()
 
     async def close(self) -> None:
@@ -196,7 +197,7 @@ class PostgresqlLedger:
 
         Nothing that is written waits for it. Raises `LedgerError`.
         """
-        now = self._store.confirmed_now()
+        now = await self._calls.run(self._store.confirmed_now)
         has_more = await self._upkeep_calls.run(lambda: self._upkeep.trim(now))
         self._take_over()
         return has_more

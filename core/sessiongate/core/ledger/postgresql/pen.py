@@ -263,7 +263,7 @@ class Pen:
         # A core that has seen it all knows that nothing is missing.
         is_behind = counter < self._seen
         if is_behind or not (is_same or self._seen):
-            counter = self._jump(connection, counter)
+            counter = self._jump(connection)
         if not is_same:
             connection.execute(
                 "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"  # noqa: S608
@@ -291,7 +291,7 @@ class Pen:
                 " restored, or a standby was promoted that did not have them"
             )
 
-    def _jump(self, connection: LedgerConnection, counter: int) -> int:
+    def _jump(self, connection: LedgerConnection) -> int:
         """Continue the ids from the clock: the server may have lost some that were given."""
         ((last,),) = connection.execute(
             "UPDATE counters SET value = greatest(value, %s, %s,"

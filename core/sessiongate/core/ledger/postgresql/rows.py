@@ -13,6 +13,7 @@ from typing import Any
 
 from sessiongate.core.ledger.past import (
     DESCRIBED,
+    OPEN_SESSION,
     PAST,
     UNDESCRIBED,
     Closing,
@@ -28,6 +29,7 @@ from sessiongate.core.ledger.postgresql.copying import (
     copy_into,
     hexadecimal,
     lines_of,
+    quoted_columns,
     stated_value,
     storable,
     storable_value,
@@ -35,25 +37,20 @@ from sessiongate.core.ledger.postgresql.copying import (
 from sessiongate.core.ledger.rows import Changes
 
 ROWS = 10_000  # that a step opens, and that it closes: a transaction is short
-_OPEN = ("id", "source", "key", "connect_time", *DESCRIBED)
 _END, _START, _CLASS = map(PAST.index, ("end_time", "connect_time", "duration_class"))
 _LINKS = tuple(map(PAST.index, ("upstream_ids", "downstream_ids")))
-
-
-def _names(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)
-
-
-_COPY_OPEN, _COPY_PAST = copy_into("open_sessions", _OPEN), copy_into("past_sessions", PAST)
-_DESCRIPTIONS = f"SELECT {_names(DESCRIBED)}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
+_COPY_OPEN, _COPY_PAST = copy_into("open_sessions", OPEN_SESSION), copy_into("past_sessions", PAST)
+_DESCRIBED = quoted_columns(DESCRIBED)
+_DESCRIPTIONS = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
 # One statement: two sessions may exchange their keys.
 _REKEY = (
     "UPDATE open_sessions AS o SET key = u.key"
     " FROM unnest(%s::bigint[], %s::text[]) AS u (id, key) WHERE o.id = u.id"
 )
 _REMEMBER = "INSERT INTO {0} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET {1} = excluded.{1}"
+_MARKS = ", ".join(["%s"] * len(OPEN_SESSION))
 _OPEN_AGAIN = (
-    f"INSERT INTO open_sessions ({_names(_OPEN)}) VALUES ({', '.join(['%s'] * len(_OPEN))})"  # noqa: S608
+    f"INSERT INTO open_sessions ({quoted_columns(OPEN_SESSION)}) VALUES ({_MARKS})"  # noqa: S608
     " ON CONFLICT (id) DO NOTHING"
 )
 
