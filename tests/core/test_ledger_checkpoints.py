@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import time
@@ -41,6 +42,21 @@ def ended_in(file: Path) -> int:
     with closing(sqlite3.connect(copy)) as connection:
         ((count,),) = connection.execute("select count(*) from past_sessions")
     return int(count)
+
+
+def test_the_log_is_opened_for_copying_at_the_start(tmp_path: Path) -> None:
+    def opened() -> int:
+        found = (os.path.realpath(each) for each in Path("/proc/self/fd").iterdir())
+        return [*found].count(str(tmp_path / "ledger.db-wal"))
+
+    async def main() -> None:
+        ledger = await SqliteLedger.open(f"sqlite:///{tmp_path}/ledger.db", now=time.time_ns)
+        before = opened()
+        await replace_sessions(ledger, 10)
+        await ledger.close()
+        assert before == 2, "one to write by, one to copy by"
+
+    asyncio.run(main())
 
 
 def test_the_log_is_copied_and_begun_anew_while_much_is_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -107,7 +108,7 @@ def wait_for_each_worker(serving: Serving) -> None:
 
 def quiet(serving: Serving, most: Mapping[str, int] | None = None) -> Mapping[str, int]:
     """Return each process's descriptors, once it has no connections, and at most ``most``."""
-    deadline = time.monotonic() + PATIENCE
+    deadline, clock = time.monotonic() + PATIENCE, Event()  # which is never set
     while True:
         connected = any(
             connection.status != psutil.CONN_LISTEN
@@ -117,7 +118,20 @@ def quiet(serving: Serving, most: Mapping[str, int] | None = None) -> Mapping[st
         found = {name: each.descriptors for name, each in usage(serving).items()}
         if not connected and all(found[name] <= (most or found)[name] for name in found):
             return found
-        assert time.monotonic() < deadline, f"open are {found}; it were {most} before"
+        assert time.monotonic() < deadline, (
+            f"open are {found}; before, {most or 'fewer'} were:"
+            f" {[files(process.pid) for process in processes(serving).values()]}"
+        )
+        clock.wait(0.1)
+
+
+def files(pid: int) -> Mapping[int, str]:
+    """Return what a process has open, by descriptor."""
+    found = {}
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found[int(each.name)] = str(each.readlink())
+    return found
 
 
 def observe(serving: Serving, crowd: Visitors) -> Sequence[Mapping[str, Usage]]:

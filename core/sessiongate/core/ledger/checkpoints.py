@@ -26,10 +26,11 @@ class Checkpoints:
     """Copies the log of a ledger's file whenever many rows have changed."""
 
     def __init__(self, file: LedgerFile, between_writes: AbstractContextManager[object]) -> None:
-        """While ``between_writes`` is held, nothing is written."""
+        """Open the log; while ``between_writes`` is held, nothing is written."""
         self._file = file
         self._between_writes = between_writes
         self._connection = sqlite3.connect(file.path, isolation_level=None, check_same_thread=False)
+        self._pass()  # SQLite opens files when they are used; later, too many may be open
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._copying: Future[None] | None = None
         self._copied = 0  # rows that had changed when copying last began

@@ -119,7 +119,7 @@ class LedgerStore:
         if self._file is not None:  # a copy of the file alone must contain all of this
             with self._file.writing():
                 self.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._checkpoints = Checkpoints(self._file, self.database.between_transactions)
+                self._checkpoints = Checkpoints(self._file, self.database.between_transactions)
 
     def _number(self, connection: sqlite3.Connection) -> None:
         """Find the next id."""
