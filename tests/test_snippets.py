@@ -11,6 +11,7 @@ from tests import test_demo as demo
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
 from tests import test_ledger as ledger
+from tests import test_manual as manual
 from tests import test_operations as operations
 from tests import test_packaging as packaging
 from tests import test_postgresql_ledger as postgresql_ledger
@@ -200,6 +201,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     terminal.test_the_past_is_as_it_stands: [
         "docs/terminal.md: Who was connected: console",
+    ],
+    manual.test_the_documented_lines_write_the_pages_and_show_one: [
+        "docs/terminal.md: The manual: sh",
     ],
     watch.test_the_stream_is_as_it_stands: [
         "docs/watch.md: Over HTTP: server-sent events: console",

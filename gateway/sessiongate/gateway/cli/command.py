@@ -22,6 +22,22 @@ _OTHERWISE = {
 }
 
 
+def help_sections(context: Any) -> dict[str, list[tuple[Any, tuple[str, str]]]]:
+    """Return what the help shows of a command's parameters, by their titles.
+
+    With each parameter is how it is written, and its text.
+    """
+    sections: dict[str, list[tuple[Any, tuple[str, str]]]] = {"Arguments": [], "Options": []}
+    for parameter in context.command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record and parameter.name not in getattr(context.command, "refused", ()):
+            title = getattr(parameter, "rich_help_panel", None)
+            if parameter.param_type_name == "argument":
+                title = "Arguments"
+            sections.setdefault(title or "Options", []).append((parameter, record))
+    return {title: entries for title, entries in sections.items() if entries}
+
+
 class Command(TyperCommand):
     """A command whose errors name the origin of a value: flag, variable or file.
 
@@ -43,19 +59,9 @@ class Command(TyperCommand):
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record and parameter.name not in self.refused:
-                title = getattr(parameter, "rich_help_panel", None)
-                if parameter.param_type_name == "argument":
-                    title = "Arguments"
-                sections.setdefault(title or "Options", []).append(record)
-        for title, records in sections.items():
-            if not records:
-                continue
+        for title, entries in help_sections(ctx).items():
             with formatter.section(title):
-                formatter.write_dl(records)
+                formatter.write_dl([record for _, record in entries])
 
 
 class AskingCommand(Command):
