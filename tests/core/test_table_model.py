@@ -347,7 +347,11 @@ class TableMachine(RuleBasedStateMachine):
         for source, tally in tallies.items():
             live = [one for one in self.live.values() if one.source == source]
             assert tally.states == Counter(one.activity.state or None for one in live)
-            assert tally.blocked == sum(bool(one.activity.blocked_by_ids) for one in live)
+            blocked = [one.activity for one in live if one.activity.blocked_by_ids]
+            assert tally.blocked == len(blocked)
+            waits = [each.since_time for each in blocked if each.HasField("since_time")]
+            since = min((each.ToNanoseconds() for each in waits), default=None)
+            assert tally.oldest_wait == since
             begun = [
                 one.activity.transaction_start_time.ToNanoseconds()
                 for one in live

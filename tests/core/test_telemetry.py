@@ -106,15 +106,26 @@ def test_sources_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "sessiongate_source_age_seconds/one" not in before
         scene.source.show(["a", "b"])
         await scene.source.step()
+        whole = await scene.metrics()
+        assert whole["sessiongate_source_partial/one"] == 0
+        written = whole["sessiongate_ledger_call_duration_seconds_count"]
+        scene.source.again = Observation((seen("a"), seen("b")), partial="a process is hidden")
+        await scene.source.step()
+        scene.source.again = None
+        assert (await scene.metrics())["sessiongate_source_partial/one"] == 1
         scene.source.failing = "gone"
         await scene.source.step()
         after = await scene.metrics()
         assert after["sessiongate_sessions/one"] == 2
         assert after["sessiongate_source_reachable/one"] == 0
         assert 0 <= after["sessiongate_source_age_seconds/one"] < 30
-        assert after["sessiongate_source_observation_seconds_count/one"] == 1
+        assert after["sessiongate_source_observation_seconds_count/one"] == 2
         assert after["sessiongate_source_observation_seconds_sum/one"] > 0
         assert after["sessiongate_source_failures_total/one"] == 1
+        assert after["sessiongate_source_partial/one"] == 0, "it is unreachable"
+        assert after["sessiongate_ledger_call_duration_seconds_count"] >= written >= 1
+        assert after["sessiongate_ledger_failures_total"] == 0
+        assert after["sessiongate_ledger_busy_seconds"] < 30
         assert after["sessiongate_revision"] == scene.core.table.revision
         assert after["process_resident_memory_bytes/core"] > 1_000_000
 
@@ -127,13 +138,15 @@ def test_what_sessions_are_doing_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
         session.activity.state = state
         if began:
             session.activity.transaction_start_time.FromNanoseconds(int(began * 1e9))
+            session.activity.since_time.FromNanoseconds(int((began + 10) * 1e9))
         return Observed(key, session, blocked_by=blockers)
 
     async def counts(scene: Scene, *items: Observed) -> dict[str, float]:
         scene.source.again = Observation(items)
         await scene.source.step()
         found = await scene.metrics()
-        names = ("sessions_by_activity", "blocked_sessions", "longest_transaction_seconds")
+        names = ["sessions_by_activity", "blocked_sessions"]
+        names += ["longest_blocked_seconds", "longest_transaction_seconds"]
         return {
             name.removeprefix("sessiongate_").replace("/one", ""): value
             for name, value in found.items()
@@ -147,6 +160,7 @@ def test_what_sessions_are_doing_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
         waiting = doing("c", ActivityState.ACTIVITY_STATE_WAITING, now - 50, "b")
         found = await counts(scene, seen("a"), blocker, waiting)
         assert 100 <= found.pop("longest_transaction_seconds") < 130
+        assert 40 <= found.pop("longest_blocked_seconds") < 70
         assert {name: count for name, count in found.items() if count} == {
             "sessions_by_activity/unknown": 1,
             "sessions_by_activity/idle in transaction": 1,

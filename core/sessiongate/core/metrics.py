@@ -22,7 +22,7 @@ from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.table.table import SessionTable
-from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS
+from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS, Durations
 from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.source_service_pb2 import SourceState
@@ -41,10 +41,8 @@ class _Calls(MetricCollector):
             "Time taken by the core to answer a call.",
             labels=labels,
         )
-        bounds = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
-        for key, found in self._counts.durations:
-            buckets = [*zip(bounds, accumulate(found.buckets), strict=True)]
-            took.add_metric(key, buckets, found.seconds)
+        for key, found in self._counts.durations.items():
+            took.add_metric(key, _buckets(found), found.seconds)
         ended = CounterMetricFamily(
             "sessiongate_grpc_streams_ended",
             "Number of streams of the core that have ended.",
@@ -90,10 +88,30 @@ class _State(MetricCollector):
         yield GaugeMetricFamily(
             "sessiongate_watchers", "Number of open session streams.", len(self._watchers)
         )
+        yield from self._ledger_calls()
         yield from self._history()
         yield from self._reports()
         yield from self._activities()
         yield from self._tallies()
+
+    def _ledger_calls(self) -> Iterable[Metric]:
+        took = self._ledger.durations
+        duration = HistogramMetricFamily(
+            "sessiongate_ledger_call_duration_seconds",
+            "Time taken by the ledger to write, or to read before it writes.",
+        )
+        duration.add_metric([], _buckets(took), took.seconds)
+        yield duration
+        yield CounterMetricFamily(
+            "sessiongate_ledger_failures",
+            "Number of these calls that failed.",
+            self._ledger.failures,
+        )
+        yield GaugeMetricFamily(
+            "sessiongate_ledger_busy_seconds",
+            "Time since such a call last ended while others wait; 0 if none waits.",
+            self._ledger.busy_for,
+        )
 
     def _history(self) -> Iterable[Metric]:
         kept = self._ledger.size
@@ -118,22 +136,30 @@ class _State(MetricCollector):
             "Number of sessions, and of session members, that the last observation could not read.",
             "what",
         )
+        partial = _gauge(
+            "source_partial", "Whether the last observation lacks some of the source's sessions."
+        )
         for report in self._collector.reports():
             sessions.add_metric([report.name], report.session_count)
             reached = report.state == SourceState.SOURCE_STATE_REACHABLE
             reachable.add_metric([report.name], reached)
+            partial.add_metric([report.name], bool(report.partial))
             unreadable.add_metric([report.name, "sessions"], report.unreadable_sessions)
             unreadable.add_metric([report.name, "members"], report.unreadable_members)
             if report.HasField("last_success_time"):
                 last = report.last_success_time.ToNanoseconds() / 1e9
                 age.add_metric([report.name], max(0.0, time.time() - last))
-        return [sessions, reachable, age, unreadable]
+        return [sessions, reachable, age, partial, unreadable]
 
     def _activities(self) -> Iterable[Metric]:
         by_activity = _gauge(
             "sessions_by_activity", "Number of sessions by what they are doing.", "activity"
         )
         blocked = _gauge("blocked_sessions", "Number of sessions that wait for other sessions.")
+        waiting = _gauge(
+            "longest_blocked_seconds",
+            "Time since the first of them began to wait; missing if none is known.",
+        )
         oldest = _gauge(
             "longest_transaction_seconds",
             "Time since the oldest current transaction began; missing if none is known.",
@@ -146,10 +172,10 @@ class _State(MetricCollector):
             for state, word in ACTIVITY_WORDS.items():
                 by_activity.add_metric([source, word], tally.states[state])
             blocked.add_metric([source], tally.blocked)
-            if tally.oldest_transaction is not None:
-                age = time.time() - tally.oldest_transaction / 1e9
-                oldest.add_metric([source], max(0.0, age))
-        return [by_activity, blocked, oldest]
+            for shown, began in ((waiting, tally.oldest_wait), (oldest, tally.oldest_transaction)):
+                if began is not None:
+                    shown.add_metric([source], max(0.0, time.time() - began / 1e9))
+        return [by_activity, blocked, waiting, oldest]
 
     def _tallies(self) -> Iterable[Metric]:
         took = SummaryMetricFamily(
@@ -179,6 +205,12 @@ def core_registry(
     acted = [] if outcomes is None else [_Actions(outcomes)]
     processes = ProcessCollector(lambda: {"core": os.getpid()})
     return registry(_Calls(calls), *state, *acted, processes)
+
+
+def _buckets(found: Durations) -> list[tuple[str, int]]:
+    """Return the buckets of a histogram."""
+    bounds = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
+    return [*zip(bounds, accumulate(found.buckets), strict=True)]
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

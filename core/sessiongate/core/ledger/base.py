@@ -13,6 +13,7 @@ from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
+from sessiongate.runtime.telemetry.latency import Durations
 from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
 
@@ -64,6 +65,14 @@ class Ledger(Protocol):
     @property
     def size(self) -> HistorySize:
         """How much was kept of the past when that was last noted or trimmed."""
+
+    @property
+    def durations(self) -> Durations:
+        """How long calls that write took, with the time that they waited for others."""
+
+    @property
+    def failures(self) -> int:
+        """How many of these calls failed."""
 
     async def close(self) -> None:
         """Finish queued calls and release the ledger; do not wait for a disk that hangs."""

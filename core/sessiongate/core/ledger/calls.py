@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.telemetry.latency import Durations
 
 _T = TypeVar("_T")
 
@@ -16,6 +17,8 @@ class LedgerCalls:
     """Runs calls in the order in which they are made."""
 
     def __init__(self) -> None:
+        self.durations = Durations()  # with the time that calls waited for those before them
+        self.failures = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         # Calls, and when one last ended, or the first of them began.
         self._waiting, self._moved = 0, 0.0
@@ -29,11 +32,16 @@ class LedgerCalls:
         """Return what a call returns, once those before it have ended."""
         self._moved = self._moved if self._waiting else elapsed()
         self._waiting += 1
+        began = elapsed()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except Exception:
+            self.failures += 1
+            raise
         finally:
             self._waiting -= 1
             self._moved = elapsed()
+            self.durations.add(self._moved - began)
 
     def close(self) -> None:
         """End the thread, once its calls have ended."""

@@ -27,6 +27,7 @@ from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.rows import Changes, open_sessions
 from sessiongate.core.ledger.store import LedgerStore
+from sessiongate.runtime.telemetry.latency import Durations
 from sessiongate.v1.history_service_pb2 import PastSession
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,16 @@ class SqliteLedger:
     def busy_for(self) -> float:
         """Seconds since a call ended, or the first began, while others wait for it."""
         return self._calls.busy_for
+
+    @property
+    def durations(self) -> Durations:
+        """How long calls that write took, with the time that they waited for others."""
+        return self._calls.durations
+
+    @property
+    def failures(self) -> int:
+        """How many of these calls failed."""
+        return self._calls.failures
 
     async def is_in_place(self) -> bool:
         """Return whether the ledger's file is still the one that was opened."""
