@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ import httpx
 import promql_parser
 import psutil
 import pytest
+import yaml  # type: ignore[import-untyped]
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
@@ -29,6 +32,7 @@ from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
 MANUAL = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+ALERTS = ROOT / "deploy" / "prometheus-alerts.yaml"
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GRAFANA = {"$__rate_interval": "1m", "${datasource}": ""}
@@ -60,15 +64,14 @@ class Watched(Forked):
             f"http://{self.http}{path}", headers=headers, timeout=PATIENCE, trust_env=False
         )
 
+    def metrics(self) -> list[Metric]:
+        """Return all metrics that both show."""
+        texts = [httpx.get(url, timeout=PATIENCE, trust_env=False).text for url in self.shown]
+        return [metric for text in texts for metric in text_string_to_metric_families(text)]
+
     def samples(self) -> list[Sample]:
         """Return all samples that both show."""
-        texts = [httpx.get(url, timeout=PATIENCE, trust_env=False).text for url in self.shown]
-        return [
-            sample
-            for text in texts
-            for metric in text_string_to_metric_families(text)
-            for sample in metric.samples
-        ]
+        return [sample for metric in self.metrics() for sample in metric.samples]
 
     def requests(self, route: str) -> float:
         """Return how many requests a route has answered, by the metrics."""
@@ -104,13 +107,26 @@ def watched() -> Iterator[Watched]:
         yield program
 
 
+def documented() -> Mapping[str, tuple[str, str, set[str]]]:
+    """Return the metrics in the manual: their type, and their labels."""
+    rows = re.findall(r"^\| `((?:sessiongate|process)_\w+)` \| (\w+) \| (.*?) \|", MANUAL, re.M)
+    return {name: (name, kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+# It is there only if somebody may act: tests/core/test_actions.py.
+ACTIONS = {"sessiongate_actions": documented()["sessiongate_actions"]}
+
+
 def queries() -> Iterator[str]:
+    """Yield the queries of the dashboard's panels, and of the alerts."""
     for panel in DASHBOARD["panels"]:
-        for target in panel["targets"]:
+        for target in panel.get("targets", ()):
             query = target["expr"]
             for name, value in GRAFANA.items():
                 query = query.replace(name, value)
             yield query
+    for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
 
 
 def selectors(query: str) -> list[Any]:
@@ -134,10 +150,14 @@ def grouped_by(query: str) -> set[str]:
 
 
 @pytest.mark.parametrize("query", [*queries()])
-def test_every_query_of_the_dashboard_finds_its_series(query: str, watched: Watched) -> None:
-    series: dict[str, set[str]] = {}
-    for sample in watched.samples():
-        series.setdefault(sample.name, set()).update(sample.labels)
+def test_every_query_finds_its_series(query: str, watched: Watched) -> None:
+    series: dict[str, set[str]] = {"up": {"job", "instance"}}  # Prometheus's own
+    for name, (_, _, labels) in ACTIONS.items():
+        series[f"{name}_total"] = labels
+    for metric in watched.metrics():
+        series.setdefault(metric.name, {"instance"})  # nothing may be there to show yet
+        for sample in metric.samples:
+            series.setdefault(sample.name, {"instance"}).update(sample.labels)
     read = selectors(query)
     assert read
     for selector in read:
@@ -150,6 +170,7 @@ def test_prometheus_takes_the_documented_targets(tmp_path: Path) -> None:
     (text,) = texts("docs/operations.md", "yaml")
     file = tmp_path / "prometheus.yml"
     file.write_text(text, encoding="utf-8")
+    shutil.copy(ALERTS, tmp_path)
     done = subprocess.run(
         [require("promtool", "prometheus"), "check", "config", file],
         capture_output=True,
@@ -158,25 +179,15 @@ def test_prometheus_takes_the_documented_targets(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def documented() -> Mapping[str, tuple[str, str, set[str]]]:
-    """Return the metrics in the manual: their type, and their labels."""
-    rows = re.findall(r"^\| `((?:sessiongate|process)_\w+)` \| (\w+) \| (.*?) \|", MANUAL, re.M)
-    return {name: (name, kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert "1 rule files found" in done.stdout
 
 
 def test_every_metric_is_documented_with_its_labels(watched: Watched) -> None:
     shown = {}
-    for url in watched.shown:
-        for metric in text_string_to_metric_families(
-            httpx.get(url, timeout=PATIENCE, trust_env=False).text
-        ):
-            labels = {label for sample in metric.samples for label in sample.labels}
-            shown[metric.name] = metric.name, metric.type, labels - {"le"}
-    # It is there only if somebody may act: tests/core/test_actions.py.
-    actions = {"sessiongate_actions": documented()["sessiongate_actions"]}
-    assert shown | actions == documented()
+    for metric in watched.metrics():
+        labels = {label for sample in metric.samples for label in sample.labels}
+        shown[metric.name] = metric.name, metric.type, labels - {"le"}
+    assert shown | ACTIONS == documented()
 
 
 def test_every_limit_is_documented() -> None:

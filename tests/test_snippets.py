@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests import test_actions_documentation as actions
+from tests import test_alerts as alerts
 from tests import test_check_config as check_config
 from tests import test_demo as demo
 from tests import test_deploy as deploy
@@ -220,7 +221,11 @@ RUNNERS: dict[Test | str, list[str]] = {
 }
 # The same for the files in deploy/.
 DEPLOYED: dict[str, list[Test]] = {
-    "grafana-dashboard.json": [operations.test_every_query_of_the_dashboard_finds_its_series],
+    "grafana-dashboard.json": [operations.test_every_query_finds_its_series],
+    "prometheus-alerts.yaml": [
+        alerts.test_each_alert_fires_when_it_should_and_else_does_not,
+        operations.test_every_query_finds_its_series,
+    ],
     "sessiongate.service": [deploy.test_the_unit_is_valid, deploy.test_the_unit_is_a_sandbox],
 }
 
