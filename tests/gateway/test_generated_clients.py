@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -19,11 +18,11 @@ import pytest
 from sessiongate.gateway.jsonapi.document import dump
 from tests.gateway.fleet import SERVICES, SIZE, write_fleet
 from tests.gateway.programs import LONG, ROOT
-from tests.program import BIN, PATIENCE, Forked
+from tests.node import node_modules, run
+from tests.program import BIN, Forked
 from tests.snippets import texts
 
 PACKAGE = "sessiongate_client"
-NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 
 Part = Callable[[str], Any]
 
@@ -47,23 +46,6 @@ def timeless(document: Any) -> Any:
     for item in document["data"] if isinstance(document["data"], list) else [document["data"]]:
         item["attributes"].pop("idle", None)
     return document
-
-
-def run(*command: str | Path, cwd: Path, **variables: str) -> None:
-    """Run a program to its end; fail with its output if it fails."""
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(f"{command}:\n{done.stdout}", pytrace=False)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +214,7 @@ export const session: Answer<"/v1/sessions/{id}"> = %(session)s;
 export const services: Answer<"/v1/services"> = %(services)s;
 export const sources: Answer<"/v1/sources"> = %(sources)s;
 export const counts: Answer<"/v1/counts"> = %(counts)s;
-export const api: Answer<"/v1/"> = %(api)s;
+export const api: Answer<"/v1"> = %(api)s;
 export const errors: Errors = %(errors)s;
 export const query: Query = { "page[size]": 10, "page[after]": "3", include: ["services"] };
 
@@ -248,11 +230,39 @@ for (const { id, type, attributes, relationships } of sessions.data) {
 """
 
 
-@pytest.mark.skipif(
-    not (shutil.which("npm") and shutil.which("node")),
-    reason="there is no Node.js here, which openapi-typescript and tsc run on",
-)
-def test_types_for_typescript_are_those_of_the_answers(url: str, tmp_path: Path) -> None:
+# The same description as a client's types: it is compiled, and asks the gateway.
+ASK = """
+import createClient from "openapi-fetch";
+import type { paths } from "./api.js";
+
+declare const process: { argv: string[] };
+const client = createClient<paths>({
+  baseUrl: process.argv[2],
+  querySerializer: { array: { style: "form", explode: false } },
+});
+const query = { sort: ["-connected", "user"], "page[size]": 10 };
+const { data } = await client.GET("/v1/sessions", { params: { query } });
+const id = "999";
+const { error } = await client.GET("/v1/sessions/{id}", { params: { path: { id } } });
+const code: string | undefined = error?.errors[0]?.code;
+console.log(JSON.stringify([data?.data.map((session) => session.id), code]));
+// @ts-expect-error: there is no such path
+export const wrong = client.GET("/v1/session");
+"""
+
+
+@pytest.fixture(scope="module")
+def described(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save the description where the programs of npm are."""
+    folder = tmp_path_factory.mktemp("typescript")
+    (folder / "node_modules").symlink_to(node_modules())
+    (folder / "package.json").write_text('{"type": "module"}')
+    answer = httpx.get(f"{url}/v1/openapi.json?pretty=true", timeout=LONG)
+    (folder / "openapi.json").write_bytes(answer.content)
+    return folder
+
+
+def test_types_for_typescript_are_those_of_the_answers(url: str, described: Path) -> None:
     paths = {
         "sessions": "/v1/sessions",
         "session": "/v1/sessions/3",
@@ -263,15 +273,24 @@ def test_types_for_typescript_are_those_of_the_answers(url: str, tmp_path: Path)
         "errors": "/v1/sessions/999",
     }
     answers = {name: dump(plain(url, path), pretty=True) for name, path in paths.items()}
-    (tmp_path / "use.ts").write_text(USE % {name: text.decode() for name, text in answers.items()})
-    (tmp_path / "openapi.json").write_bytes(
-        httpx.get(f"{url}/v1/openapi.json", timeout=LONG).content
-    )
-    (tmp_path / "package.json").write_text("{}")
-    cache = {"npm_config_cache": str(tmp_path / "cache"), "npm_config_update_notifier": "false"}
-    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error")
-    run("npm", "install", *quiet, *NPM_PACKAGES, cwd=tmp_path, **cache)
-    tools = tmp_path / "node_modules" / ".bin"
-    run(tools / "openapi-typescript", "openapi.json", "--output", "api.ts", cwd=tmp_path)
-    checked = ("--strict", "--noEmit", "--target", "es2022", "--skipLibCheck")  # of its own library
-    run(tools / "tsc", *checked, "use.ts", cwd=tmp_path)
+    (described / "use.ts").write_text(USE % {name: text.decode() for name, text in answers.items()})
+    (described / "ask.ts").write_text(ASK)
+    tools = described / "node_modules" / ".bin"
+    run(tools / "openapi-typescript", "openapi.json", "--output", "api.ts", cwd=described)
+    checked = ("--strict", "--noUncheckedIndexedAccess", "--target", "es2022")
+    written = ("--module", "esnext", "--moduleResolution", "bundler", "--outDir", "made")
+    run(tools / "tsc", *checked, *written, "use.ts", "ask.ts", cwd=described)
+    asked = run("node", "made/ask.js", url, cwd=described, NO_PROXY="127.0.0.1")
+    query = {"sort": "-connected,user", "page[size]": "10"}
+    listed = httpx.get(f"{url}/v1/sessions", params=query, timeout=LONG).json()["data"]
+    assert json.loads(asked.stdout) == [[item["id"] for item in listed], "SESSION_NOT_FOUND"]
+
+
+def test_linters_find_nothing(described: Path) -> None:
+    (described / "spectral.yaml").write_text("extends: spectral:oas\n")
+    tools = described / "node_modules" / ".bin"
+    all_kinds = ("--ruleset", "spectral.yaml", "--fail-severity", "hint")
+    run(tools / "spectral", "lint", "openapi.json", *all_kinds, cwd=described)
+    recommended = ("--extends", "recommended", "--format", "json")
+    done = run(tools / "redocly", "lint", "openapi.json", *recommended, cwd=described)
+    assert json.loads(done.stdout)["problems"] == []

@@ -233,7 +233,7 @@ OPERATIONS = (
     ),
     Operation(
         "getApi",
-        "/v1/",
+        "/v1",
         show_api,
         "Links to all collections",
         "Return links to all collections; also a health check.",

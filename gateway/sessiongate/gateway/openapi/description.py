@@ -44,6 +44,7 @@ def describe(operations: Iterable[Operation], base: str) -> Schema:
             "title": "Sessiongate",
             "version": version("sessiongate"),
             "description": _ABOUT,
+            "contact": {"name": "Whoever operates this server"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base}],

@@ -83,7 +83,7 @@ def past_parameters(names: Iterable[str], *, are_counted: bool) -> list[Schema]:
 
 def past_filters() -> list[Schema]:
     """Return the parameters that select what is counted, narrower than what is read."""
-    fields, value = "(?:user|database|application)", r"eq\(\"[A-Za-z0-9_-]{1,30}\"\)"
+    fields, value = "(?:user|database|application)", r'eq\("[A-Za-z0-9_-]{1,30}"\)'
     return [
         query_parameter(
             "filter",
