@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install demo run test faults soak check proto bench screenshots release-proto lock audit
+.PHONY: help install demo run test faults soak check proto bench screenshots release-proto release-surface lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -83,6 +83,9 @@ proto: install ## Regenerate the Python modules of the contract
 
 release-proto: install ## Record the current contract as the last released one
 	$(BIN)/buf build --as-file-descriptor-set --exclude-source-info -o $(RELEASED)
+
+release-surface: install ## Record the current names, of settings to metrics, as the last released ones
+	$(BIN)/python -m tests.surface
 
 bench: .venv/bench-installed ## Run the benchmarks into bench/RESULTS.md; a part with ARGS="--quick --only one-session"
 	$(BIN)/python -m bench $(ARGS)
