@@ -21,6 +21,7 @@ PAGE = "docs/ledger.md"
 ROLES, LOOK = texts(PAGE, "sql")
 (SETTING,) = texts(PAGE, "toml")
 COPY, DUMP = texts(PAGE, "sh")
+(DROP,) = texts("docs/maintenance.md", "sql", "Uninstall")
 FILE = "/etc/sessiongate/ledger.password"
 CHOSEN = "choose one"
 
@@ -110,6 +111,9 @@ def test_the_documented_ledger_keeps_ids_while_its_server_fails(
         one = httpx.get(f"http://{serving.http}/v1/history/sessions/{min(first)}", timeout=PATIENCE)
         assert one.status_code == 200
         assert CHOSEN not in serving.output
+    ledger.execute(DROP, "postgres")
+    left = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
+    assert "sessiongate" not in str(ledger.execute(left, "postgres"))
 
 
 def test_a_file_is_copied_there_with_all_that_it_knows(ledger: Ledger, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests import test_demo as demo
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
 from tests import test_ledger as ledger
+from tests import test_maintenance as maintenance
 from tests import test_manual as manual
 from tests import test_operations as operations
 from tests import test_packaging as packaging
@@ -87,6 +88,15 @@ RUNNERS: dict[Test | str, list[str]] = {
     readme.test_the_configuration_file_is_taken_as_it_stands: [
         "README.md: Settings: toml",
     ],
+    maintenance.test_an_upgrade_and_the_way_back_keep_ids: [
+        "docs/maintenance.md: Upgrade: sh",
+        "docs/maintenance.md: Upgrade: sh",
+        "docs/maintenance.md: Go back: sh",
+        "docs/maintenance.md: Backup and restore: sh",
+    ],
+    maintenance.test_nothing_is_left_of_an_installation: [
+        "docs/maintenance.md: Uninstall: sh",
+    ],
     packaging.test_the_documented_installation_runs_it: [
         "docs/operations.md: Installing it as a service: sh",
     ],
@@ -106,6 +116,7 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/ledger.md: Setting it up: sql",
         "docs/ledger.md: Setting it up: toml",
         "docs/ledger.md: Setting it up: sql",
+        "docs/maintenance.md: Uninstall: sql",
     ],
     postgresql_ledger.test_a_file_is_copied_there_with_all_that_it_knows: [
         "docs/ledger.md: Moving a file there: sh",
