@@ -46,4 +46,6 @@ class Copy:
         for status in (*message.sync.sources, *changes.sources):
             assert not (status.error and status.reachable)
             self.sources[status.name] = status.reachable
+        for name in changes.removed_sources:
+            del self.sources[name]
         self.revision = message.revision

@@ -11,7 +11,7 @@ from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
 from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.v1.session_pb2 import Session
-from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
+from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus, WatchChanges
 
 FAR = 3600.0  # seconds that no test waits
 
@@ -38,14 +38,14 @@ def test_what_a_source_says_of_services_counts_as_memory() -> None:
     log = ChangeLog(0, limit=8000)
     told = SourceStatus(name="fake", services=[ServiceStatus(name="x" * 3000)])
     for _ in range(10):
-        log.append(Timestamp(), source=told)
+        log.append(Timestamp(), source=WatchChanges(sources=[told]))
     assert [revision for revision in range(10) if log_holds(log, revision)] == [8, 9]
 
 
 def test_a_source_that_comes_and_goes_fills_no_memory() -> None:
     log = ChangeLog(0, limit=10_000)
     for _ in range(1000):
-        log.append(Timestamp(), source=SourceStatus(name="fake"))
+        log.append(Timestamp(), source=WatchChanges(sources=[SourceStatus(name="fake")]))
     assert log.revision == 1000
     assert len(log._steps) < 100
     assert log_holds(log, 999)

@@ -21,6 +21,7 @@ from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.core.table import watcher as watching
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -262,6 +263,35 @@ def test_the_state_of_sources_travels_whatever_the_filter() -> None:
         assert (status.name, status.reachable, status.error) == ("fake", False, "no route")
         assert message.revision == scene.table.revision
         assert message.update_time == scene.table.sources_time
+
+    run(test, make(1))
+
+
+def test_a_source_that_comes_and_goes_travels_too() -> None:
+    async def test(scene: Scene) -> None:
+        watch = scene.watch()
+        await watch.until("sync")
+        scene.table.set_source("more", reachable=True)
+        await watch.until("changes")
+        assert watch.copy.sources == {"fake": True, "more": True}
+        scene.table.remove_source("more")
+        message = await watch.until("changes")
+        assert message.changes.removed_sources == ["more"]
+        assert watch.copy.sources == {"fake": True}
+        assert message.update_time == scene.table.sources_time
+
+    run(test, make(1))
+
+
+def test_a_table_that_was_current_before_the_stream_says_so() -> None:
+    async def test(scene: Scene) -> None:
+        moment = elapsed() - 3
+        scene.table.current_until = lambda: moment
+        began = elapsed()
+        sync = await scene.watch().until("sync")
+        as_of = sync.as_of.ToNanoseconds() / 1e9
+        assert as_of < -3
+        assert began + as_of <= moment, "whoever takes the call for the beginning claims no more"
 
     run(test, make(1))
 

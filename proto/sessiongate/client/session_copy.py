@@ -93,6 +93,8 @@ class SessionCopy:
                     self._sessions[session.id] = session
             for sources in (message.sync.sources, message.changes.sources):
                 self._sources.update({status.name: status for status in sources})
+            for name in message.changes.removed_sources:
+                self._sources.pop(name, None)
         self._pending.clear()
         changes = [
             SessionChange(old, self._sessions.get(ident)) for ident, old in sorted(before.items())

@@ -219,14 +219,16 @@ class WatchSync(_message.Message):
     def __init__(self, sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ..., sources_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchChanges(_message.Message):
-    __slots__ = ("upserts", "removals", "sources")
+    __slots__ = ("upserts", "removals", "sources", "removed_sources")
     UPSERTS_FIELD_NUMBER: _ClassVar[int]
     REMOVALS_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_SOURCES_FIELD_NUMBER: _ClassVar[int]
     upserts: _containers.RepeatedCompositeFieldContainer[_session_pb2.Session]
     removals: _containers.RepeatedCompositeFieldContainer[SessionRemoval]
     sources: _containers.RepeatedCompositeFieldContainer[SourceStatus]
-    def __init__(self, upserts: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., removals: _Optional[_Iterable[_Union[SessionRemoval, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ...) -> None: ...
+    removed_sources: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, upserts: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., removals: _Optional[_Iterable[_Union[SessionRemoval, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ..., removed_sources: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchProgress(_message.Message):
     __slots__ = ()

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
 from sessiongate.core.table.row import Row
-from sessiongate.v1.session_service_pb2 import SourceStatus
+from sessiongate.v1.session_service_pb2 import WatchChanges
 
 # Limit of the log, in bytes that the table does not hold as well.
 LOG_BYTES = 128 * 1024 * 1024
@@ -34,7 +34,8 @@ _WOKEN_AT_ONCE = 50
 class Step:
     """Changes that became visible at once: the i-th has the revision ``first + i``.
 
-    A step holds either changes of sessions or one change of a source's state. The i-th change
+    A step holds either changes of sessions or one change of a source: its state, or that it is
+    not read any longer. The i-th change
     is of the session with the rows ``old[i]``, None for a new session, and ``new[i]``, None for
     a removed one.
     """
@@ -47,7 +48,7 @@ class Step:
         update_time: Timestamp,
         old: Sequence[Row | None],
         new: Sequence[Row | None],
-        source: SourceStatus | None,
+        source: WatchChanges | None,
     ) -> None:
         self.first = first
         self.last = first + max(len(new), 1) - 1
@@ -86,7 +87,7 @@ class ChangeLog:
         update_time: Timestamp,
         old: Sequence[Row | None] = (),
         new: Sequence[Row | None] = (),
-        source: SourceStatus | None = None,
+        source: WatchChanges | None = None,
     ) -> None:
         """Add a `Step` of one or more changes, and wake all waiting watchers."""
         if len(self._steps) >= _FRESH_STEPS:

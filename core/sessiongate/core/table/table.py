@@ -8,6 +8,7 @@ and shows the table as it was at one of them.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from sessiongate.core.table.mask import Mask
 from sessiongate.core.table.past import Past
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.row import Row
+from sessiongate.core.table.source_state import SourceState
 from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
@@ -36,7 +38,7 @@ from sessiongate.v1.session_service_pb2 import (
     CountSessionsResponse,
     ListSessionsResponse,
     ServiceStatus,
-    SourceStatus,
+    WatchChanges,
 )
 
 _Response = TypeVar("_Response", ListSessionsResponse, CountSessionsResponse)
@@ -46,29 +48,6 @@ _Response = TypeVar("_Response", ListSessionsResponse, CountSessionsResponse)
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
 # Sessions between two rests, and those that are cut by a mask: less than a millisecond of work.
 _AT_ONCE, _MASKED = 1000, 50
-
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """The current state of a source."""
-
-    name: str
-    tried: bool = False  # it has been read or has failed since the core started
-    reachable: bool = False  # its last observation succeeded
-    error: str = ""  # why the last observation failed
-    partial: str = ""  # why the last observation did not cover all sessions
-    services: tuple[ServiceStatus, ...] = ()  # as last reported, by name
-
-    @property
-    def status(self) -> SourceStatus:
-        """The state as a message of the contract."""
-        return SourceStatus(
-            name=self.name,
-            reachable=self.reachable,
-            error=self.error,
-            partial=self.partial,
-            services=self.services,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +67,8 @@ class SessionTable:
     ``update_time`` is when it last grew, ``sources_time`` when a source's state last
     changed. ``log`` holds the changes, ``activities`` what the sessions are doing.
     ``unreachable`` and ``partial`` are the names of the sources that cannot be read, or only
-    in part, sorted.
+    in part, sorted. ``current_until`` returns until when, on the clock `elapsed`, it is known that
+    the table shows its reachable sources as they were last observed: now, if they are read here.
     """
 
     def __init__(
@@ -99,8 +79,13 @@ class SessionTable:
         *,
         since: int = 0,
         log_bytes: int = LOG_BYTES,
+        current_until: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """Report no time before ``since``, in microseconds since the epoch."""
+        """Report no time before ``since``, in microseconds since the epoch.
+
+        The table is ready once each of these ``sources`` has been tried. If there are none, as
+        they become known later, whoever adds them says when it is (`ready`).
+        """
         self.log = ChangeLog(revision, log_bytes)
         self._now = now
         self._latest = Timestamp()  # the latest `moment` so far
@@ -110,7 +95,9 @@ class SessionTable:
         self.activities = ActivityTallies()
         self._filtered = FilteredLists(self._rows, self.log)
         self._counts = SessionCounts(self._rows, self._filtered, self.log)
+        self.current_until = current_until
         self._sources = {name: SourceState(name) for name in sources}
+        self._untried = {*self._sources}
         self._name_troubled()
         # Ids, with their sources, that are open in the ledger while the source cannot be read:
         # whether these sessions still exist is unknown.
@@ -139,11 +126,11 @@ class SessionTable:
         return self._latest
 
     def source(self, name: str) -> SourceState:
-        """Return the state of a configured source."""
+        """Return the state of a source."""
         return self._sources[name]
 
     def sources(self) -> Sequence[SourceState]:
-        """Return the states of all configured sources."""
+        """Return the states of all sources."""
         return tuple(self._sources.values())
 
     def __contains__(self, ident: int) -> bool:
@@ -223,9 +210,10 @@ class SessionTable:
     ) -> bool:
         """Set the result of a source's last observation; return whether it is a change.
 
-        A source that cannot be reached keeps the ``services`` that it last reported.
+        A source that cannot be reached keeps the ``services`` that it last reported. One that
+        was not there is added.
         """
-        old = self._sources[name]
+        old = self._sources.get(name) or SourceState(name)
         new = SourceState(
             name,
             tried=True,
@@ -238,11 +226,22 @@ class SessionTable:
             return False
         self._sources[name] = new
         self._name_troubled()
-        if all(state.tried for state in self._sources.values()):
-            self.ready.set()
-        self.update_time = self.sources_time = self.moment()
-        self.log.append(self.update_time, source=new.status)
+        if name in self._untried:
+            self._untried.remove(name)
+            if not self._untried:
+                self.ready.set()
+        self._note_source(WatchChanges(sources=[new.status]))
         return True
+
+    def remove_source(self, name: str) -> None:
+        """Remove a source, all of whose sessions have been removed."""
+        del self._sources[name]
+        self._name_troubled()
+        self._note_source(WatchChanges(removed_sources=[name]))
+
+    def _note_source(self, change: WatchChanges) -> None:
+        self.update_time = self.sources_time = self.moment()
+        self.log.append(self.update_time, source=change)
 
     def _name_troubled(self) -> None:
         """Collect the names of sources that every answer has, sorted."""

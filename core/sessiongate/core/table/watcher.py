@@ -195,7 +195,7 @@ class Watcher:
             room -= len(piece)
             last = step.first + index
         if step.source is not None:
-            pieces.append(WatchChanges(sources=[step.source]).SerializeToString())
+            pieces.append(step.source.SerializeToString())
         if not pieces:
             return b"", reached
         rest = WatchSessionsResponse()
@@ -223,6 +223,7 @@ class Watcher:
     def _as_of(self) -> bytes:
         now = self._clock()
         self._due = now + PROGRESS_INTERVAL
+        current = min(now, self._table.current_until())
         message = WatchSessionsResponse(read_time=self._table.moment())
-        message.as_of.FromNanoseconds(int((now - self._began) * 1e9))
+        message.as_of.FromNanoseconds(math.floor((current - self._began) * 1e9))
         return message.SerializeToString()

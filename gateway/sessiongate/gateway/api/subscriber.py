@@ -87,6 +87,8 @@ class EventSubscriber:
         for sources in (message.sync.sources, message.changes.sources):
             if sources:
                 yield event("sources", _sources(sources), message.revision or None)
+        if removed := message.changes.removed_sources:
+            yield event("sources", _removed(removed), message.revision or None)
         if message.revision:
             self.revision = message.revision
         if not self.synced and not late and message.HasField("as_of"):
@@ -225,3 +227,8 @@ def _sources(sources: Iterable[SourceStatus]) -> bytes:
         for source in sources
     ]
     return dump(resources, pretty=False)
+
+
+def _removed(names: Iterable[str]) -> bytes:
+    gone = [{"id": name, "type": "sources", "attributes": {"state": "removed"}} for name in names]
+    return dump(gone, pretty=False)

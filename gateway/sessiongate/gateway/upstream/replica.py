@@ -156,7 +156,7 @@ class Store:
     def _note(self, message: WatchSessionsResponse) -> None:
         """Take over what a message says besides the changes of sessions."""
         self.state = object()
-        if message.sync.sources or message.changes.sources:
+        if message.sync.sources or message.changes.sources or message.changes.removed_sources:
             self._take_sources(message)
         if message.revision:
             self.revision = message.revision
@@ -167,6 +167,8 @@ class Store:
     def _take_sources(self, message: WatchSessionsResponse) -> None:
         for sources in (message.sync.sources, message.changes.sources):
             self._sources.update({status.name: status for status in sources})
+        for name in message.changes.removed_sources:
+            self._sources.pop(name, None)
         self.gaps = Gaps.of_statuses(self._sources.values())
         synced = message.HasField("sync")
         changed = message.sync.sources_update_time if synced else message.update_time

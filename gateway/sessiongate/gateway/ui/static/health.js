@@ -39,7 +39,10 @@ export class Health {
   /** Takes over what the stream says; `isAll` says that there are no others. */
   update(resources, isAll) {
     if (isAll) this.states.clear();
-    for (const { id, attributes } of resources) this.states.set(id, attributes);
+    for (const { id, attributes } of resources) {
+      if (attributes.state === "removed") this.states.delete(id);
+      else this.states.set(id, attributes);
+    }
     this.#show();
     if (this.troubled.length || this.#dialog.open) this.read();
   }
