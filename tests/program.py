@@ -35,7 +35,7 @@ def environment(**variables: str) -> dict[str, str]:
     mine = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("SESSIONGATE_") and not name.lower().endswith("_proxy")
+        if not name.startswith(("SESSIONGATE_", "OTEL_")) and not name.lower().endswith("_proxy")
     }
     return {**mine, "XDG_CONFIG_HOME": "/nonexistent", **variables}  # no settings of one's own
 

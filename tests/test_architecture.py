@@ -147,6 +147,11 @@ def test_middleware_is_pure_asgi() -> None:
     assert [path for path in MODULES if "BaseHTTPMiddleware" in read(path)] == []
 
 
+def test_opentelemetry_is_imported_only_where_spans_are_recorded() -> None:
+    recording = {Path("runtime/telemetry/spans.py"), Path("gateway/http/request_spans.py")}
+    assert reached([path for path in MODULES if path not in recording], "opentelemetry") == []
+
+
 def test_the_event_loop_is_asyncio_only() -> None:
     assert reached(MODULES, "anyio", "trio") == []
 

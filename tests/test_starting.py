@@ -18,7 +18,7 @@ from tests.program import DOCUMENT, PATIENCE, Serving, environment, run
 
 # Modules that are slow to import, and of no use before a command begins its work.
 HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "grpc", "httptools", "jsonpath"}
-HEAVY |= {"jwt", "psutil", "rich", "sqlite3", "starlette", "uvloop"}
+HEAVY |= {"jwt", "opentelemetry", "psutil", "rich", "sqlite3", "starlette", "uvloop"}
 
 WHICH = """
 import json, sys

@@ -40,6 +40,7 @@ from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
+from sessiongate.runtime.telemetry.tracing import open_spans
 from sessiongate.runtime.tls import grpc_server_credentials
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
@@ -48,6 +49,7 @@ from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_
 if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
     from sessiongate.core.actions.actions import Actions
     from sessiongate.runtime.telemetry.exporter import Exporter
+    from sessiongate.runtime.telemetry.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Core:
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
         self.actions: Actions | None = None
+        self._spans: Spans | None = None
         self.ledger_lost = asyncio.Event()  # its file was removed: ids are no longer stored
 
     async def start(self) -> None:
@@ -88,6 +91,9 @@ class Core:
         except SourceConfigError as error:
             raise ConfigError(str(error), "source") from None
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
+            self._spans = open_spans("core")
+            if self._spans is not None:
+                closing.callback(self._spans.close)
             ledger = await open_ledger(
                 config.ledger,
                 policy=config.policy,
@@ -117,6 +123,8 @@ class Core:
             )
             closing.push_async_callback(self._collector.close)
             history = History(ledger, self.table, self._collector.observed, time.time_ns)
+            if self._spans is not None:
+                self._trace(ledger, self._spans)
             server = self._listen(history)
             closing.callback(self._authenticator.close)
             if self.actions is not None:
@@ -137,12 +145,25 @@ class Core:
             closing.callback(watch.cancel)
             self._closing = closing.pop_all()
 
+    def _trace(self, ledger: Ledger, spans: Spans) -> None:
+        """Record spans of what happens beside calls."""
+        from sessiongate.core.tracing import trace_observations, trace_writes
+
+        kind = "sqlite" if self._config.ledger.startswith("sqlite:") else "postgresql"
+        trace_writes(ledger, kind, spans)
+        for source in self._config.sources:
+            trace_observations(self._collector.runner(source.name), source.kind, spans)
+
     def _listen(self, history: History) -> grpc.aio.Server:
         config = self._config
         credentials = config.protection.credentials(config.core_token_path)
         self._authenticator = Authenticator(credentials)
         self._call_log = CallLog(self._calls, access_log=config.logs.access_log)
         interceptors: list[Interceptor] = [Unwinding(), self._call_log]
+        if self._spans is not None:
+            from sessiongate.core.tracing import CallSpans
+
+            interceptors.append(CallSpans(self._spans))
         if credentials.wanted:
             interceptors.append(AuthenticationInterceptor(self._authenticator))
         interceptors.append(Decoding())

@@ -47,6 +47,7 @@ from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionV
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.suggestion import as_question, shorten
+from sessiongate.runtime.telemetry.tracing import open_spans
 
 
 def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
@@ -98,6 +99,8 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
             await watching.close()
             authenticator.close()
             names.close()
+            if spans is not None:
+                spans.close()
 
     app = Starlette(
         routes=[path.route() for path in (*by_path(operations), *REFUSED)],
@@ -118,16 +121,22 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     hosts = TrustedHosts(inner, config)
     log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
     app.middleware_stack = admission = Admission(hosts, config.limits, log, metrics)
+    spans = open_spans("gateway")
+    if spans is not None:
+        from sessiongate.gateway.http.request_spans import RequestSpans
+
+        app.middleware_stack = RequestSpans(admission, spans)
     if config.trusted_proxies:
-        app.middleware_stack = forwarded = Forwarded(admission, config.trusted_proxies)
+        app.middleware_stack = forwarded = Forwarded(app.middleware_stack, config.trusted_proxies)
     if config.allowed_origin:
         app.middleware_stack = cross_origin = CrossOrigin(
             app.middleware_stack, config.allowed_origin
         )
-    # The server asks it for each request before it starts a task.
-    app.state.at_once = AtOnce(
-        cross_origin, forwarded, admission, hosts, path, authentication, cache, log
-    )
+    if spans is None:
+        # The server asks it for each request before it starts a task.
+        app.state.at_once = AtOnce(
+            cross_origin, forwarded, admission, hosts, path, authentication, cache, log
+        )
     return app
 
 

@@ -115,17 +115,7 @@ class Runner:
             requested = elapsed()
             self._is_wanted.clear()
             try:
-                async with asyncio.timeout(self.config.timeout):
-                    observation = await self.source.observe()
-                if not isinstance(observation, Observation):
-                    got = type(observation).__name__
-                    raise SourceError(f"observe() must return an Observation, got {got}")
-                took = elapsed() - requested
-                pause = max(self.config.interval, min(took, self.config.timeout) * DUTY)
-                following = elapsed() + pause + self.config.timeout + LATENESS
-                await self._accept(observation, requested, following)
-                self.tally.succeeded += 1
-                self.tally.seconds += took
+                took, pause = await self.observe(requested)
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
@@ -138,6 +128,24 @@ class Runner:
                 failures = 0
                 self._report.observation_duration.FromNanoseconds(int(took * 1e9))
                 await self._rest(pause, took)
+
+    async def observe(self, requested: float) -> tuple[float, float]:
+        """Observe the source once, from ``requested`` on, and show what it has.
+
+        Return the seconds that it took to answer, and those to pause. Raises any exception.
+        """
+        async with asyncio.timeout(self.config.timeout):
+            observation = await self.source.observe()
+        if not isinstance(observation, Observation):
+            got = type(observation).__name__
+            raise SourceError(f"observe() must return an Observation, got {got}")
+        took = elapsed() - requested
+        pause = max(self.config.interval, min(took, self.config.timeout) * DUTY)
+        following = elapsed() + pause + self.config.timeout + LATENESS
+        await self._accept(observation, requested, following)
+        self.tally.succeeded += 1
+        self.tally.seconds += took
+        return took, pause
 
     async def close(self) -> None:
         self._sessions.close()

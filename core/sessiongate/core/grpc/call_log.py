@@ -59,15 +59,13 @@ class CallLog:
             code = "UNKNOWN"
             try:
                 response = await inner(request, context)
-                code = _code(context)
+                code = code_of(context)
                 return response
             except asyncio.CancelledError:
-                left = context.time_remaining()
-                late = left is not None and left <= 0
-                code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+                code = cancelled_code(context)
                 raise
             except Exception:
-                code = _code(context, "UNKNOWN")
+                code = code_of(context, "UNKNOWN")
                 raise
             finally:
                 took = time.perf_counter() - began
@@ -96,7 +94,13 @@ class CallLog:
             self._flush()
 
 
-def _code(context: Any, default: str = "OK") -> str:
+def cancelled_code(context: Any) -> str:
+    """Return the status of a call that is being cancelled."""
+    left = context.time_remaining()
+    return "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
+
+
+def code_of(context: Any, default: str = "OK") -> str:
     """Return the status of a call; ``default`` if it is still the initial one, OK."""
     code = context.code()
     return str(code.name) if isinstance(code, grpc.StatusCode) and code.value[0] else default

@@ -14,7 +14,7 @@ from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS
 from sessiongate.runtime.telemetry.loop_lag import LoopLag
 
 # Values that callers choose must not become labels unchanged: they are unlimited in number.
-_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
+METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
 _OTHER = "other"
 _EVERY = 1.0  # seconds between two checks of the replica
 
@@ -99,7 +99,7 @@ class GatewayMetrics:
         key = route, scope["method"], status
         known = self._known.get(key)
         if known is None:
-            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            method = scope["method"] if scope["method"] in METHODS else _OTHER
             known = _Answered(self._requests.labels(route, method, str(status)))
             if method != _OTHER:
                 self._known[key] = known

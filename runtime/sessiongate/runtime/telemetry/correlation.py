@@ -1,8 +1,8 @@
 """Correlation of everything that one request causes: its id, and its trace.
 
 HTTP headers and gRPC metadata keys have the same names: a gateway takes them from its
-caller and passes them to the core. A trace is passed on unchanged (W3C Trace Context):
-no span is recorded here, so none is added.
+caller and passes them to the core. A trace is passed on unchanged (W3C Trace Context), unless
+spans are recorded (`runtime.telemetry.spans`).
 """
 
 from __future__ import annotations
