@@ -20,8 +20,11 @@ def main() -> None:
     folder = Path(sys.argv[1])
     moment = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     for name, text in pages(time.strftime("%Y-%m-%d", time.gmtime(moment))).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="ascii")
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="ascii")
+        except OSError as error:
+            sys.exit(f"{folder / name}: {error.strerror}")
 
 
 main()

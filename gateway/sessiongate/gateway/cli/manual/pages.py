@@ -20,7 +20,7 @@ NAME = "sessiongate"
 FILE = "sessiongate.toml"
 _SERVING = ("serve", "core")
 # What stands behind an option's text in the help: where else it is set, and its default.
-_FACTS = re.compile(r" ?\[([^\[\]]+)\]$")
+_FACTS = re.compile(r"(?:^|  )\[(.+)\]$", re.S)
 _TITLES = {"env var": "Variable", "default": "Default"}
 
 
@@ -202,11 +202,9 @@ def _term(left: str) -> str:
 
 def _explained(right: str) -> Iterator[str]:
     """Yield the texts that explain an option."""
-    texts = _in_one_line(right)
-    if found := _FACTS.search(texts):
-        texts = texts[: found.start()]
-    if texts:
-        yield in_words(texts)
+    found = _FACTS.search(right)
+    if text := right[: found.start()] if found else right:
+        yield in_words(_in_one_line(text))
     if found:
         yield " ".join(f"{_fact(each)}." for each in found[1].split("; "))
 
