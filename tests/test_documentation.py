@@ -155,6 +155,23 @@ def test_make_knows_what_to_do() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_contributor_s_first_commands_work() -> None:
+    (commands,) = texts("CONTRIBUTING.md", "sh", "Set up")
+    one = next(line for line in commands.splitlines() if "pytest" in line)
+    assert len(re.findall("^make ", commands, re.MULTILINE)) == 3
+    here = commands.replace(one, one.replace(".venv/bin/pytest", f"{sys.executable} -m pytest -q"))
+    done = subprocess.run(
+        ["bash", "-euc", here.replace("make ", "make --dry-run ")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert " passed" in done.stdout
+
+
 def test_the_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))

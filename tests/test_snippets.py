@@ -44,6 +44,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     actions.test_the_lines_for_mariadb_let_it_act: [
         "docs/actions.md: Allow it: sql",
     ],
+    readme.test_a_contributor_s_first_commands_work: [
+        "CONTRIBUTING.md: Set up: sh",
+    ],
     readme.test_make_knows_what_to_do: [
         "README.md: Three commands: sh",
     ],
