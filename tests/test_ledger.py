@@ -69,7 +69,7 @@ def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Pa
     with Forked("--source", f"document:{document}", "--ledger", f"sqlite:///{path}") as serving:
         before = ids(serving)
         path.rename(tmp_path / "elsewhere.db")
-        serving.expect("the ledger was removed, replaced or used by another core; exiting")
+        serving.expect("the ledger was removed, replaced or used by another core")
         serving.expect("the core listens on .* again")
         answer = eventually(
             lambda: httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE),

@@ -33,6 +33,9 @@ ORIGINS = {
     "ledger": "--ledger",
     "grpc": "--grpc",
     "core_metrics": "--core-metrics",
+    "shard": "--shard",
+    "name": "--name",
+    "advertise": "--advertise",
 }
 
 
@@ -267,7 +270,7 @@ def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_pat
     )
     file.write_text("pazzword = 5")
     said = refusal("list", "--config", str(file))
-    assert f"{file}: unknown key 'pazzword'; allowed: access_log, allowed_host, " in said
+    assert f"{file}: unknown key 'pazzword'; allowed: access_log, advertise, allowed_host, " in said
     assert " config" not in said
     file.write_text("[limits]\nmax_url = 5")
     assert f"{file}: [limits] is not a setting; settings must be at the top" in refusal(

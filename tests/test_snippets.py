@@ -19,6 +19,7 @@ from tests import test_packaging as packaging
 from tests import test_postgresql_ledger as postgresql_ledger
 from tests import test_rest_documentation as rest
 from tests import test_security_documentation as security
+from tests import test_shards as shards
 from tests import test_sources_documentation as sources
 from tests import test_terminal_documentation as terminal
 from tests import test_watch_documentation as watch
@@ -46,6 +47,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     readme.test_a_contributor_s_first_commands_work: [
         "CONTRIBUTING.md: Set up: sh",
+    ],
+    shards.test_the_documented_core_has_its_name_and_its_sources_for_itself: [
+        "docs/fleet.md: Shards: toml",
     ],
     readme.test_make_knows_what_to_do: [
         "README.md: Three commands: sh",

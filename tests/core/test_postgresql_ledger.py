@@ -207,11 +207,7 @@ def test_a_server_that_hangs_is_given_up_and_writing_goes_on(
     asyncio.run(work())
 
 
-def test_a_second_core_is_told_who_has_the_ledger(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledgers, "_HELD", 0.5)
-
+def test_a_second_core_is_told_who_has_the_ledger(engine: Engine) -> None:
     async def work() -> None:
         url = engine.url(engine.database())
         ledger = await open_(url)

@@ -127,11 +127,11 @@ def test_tables_of_a_later_version_are_left_alone(engine: Engine) -> None:
     url = engine.url(database)
     try_(url)
     with engine.server.connect(dbname=database) as client:
-        client.execute("UPDATE sessiongate.version SET number = 3, oldest = 1")
+        client.execute("UPDATE sessiongate.version SET number = 4, oldest = 2")
     try_(url)  # it only has more than this program knows
     with engine.server.connect(dbname=database) as client:
-        client.execute("UPDATE sessiongate.version SET oldest = 2")
-    assert "has version 3; this program supports only 1" in refusal(url)
+        client.execute("UPDATE sessiongate.version SET oldest = 3")
+    assert "has version 4; this program supports only 2" in refusal(url)
 
 
 def test_tls_is_verified(engine: Engine, tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ class NotReadyError(CoreError):
     """Some source has not been read, and has not failed, since the core started."""
 
 
+class StandbyError(CoreError):
+    """The core stands by: another one is active for its sources."""
+
+
 class LedgerUnavailableError(CoreError):
     """The ledger cannot be read."""
 

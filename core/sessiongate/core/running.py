@@ -23,6 +23,7 @@ from sessiongate.runtime.listener import ListenError
 from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
 from sessiongate.runtime.systemd import READY, STOPPING, Notifier
 from sessiongate.runtime.telemetry.logs import escaped, set_up_logs
+from sessiongate.runtime.urls import is_in_postgresql
 from sessiongate.runtime.watched_file import FileError
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,23 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.exit_on_eof:
         loop.add_reader(sys.stdin, _stop_at_end, stop)
+
+    def listening(address: str) -> None:
+        print(f"listening on {address}", flush=True)
+        notify(READY)
+
+    if is_in_postgresql(config.ledger):  # which several cores may share
+        from sessiongate.core.shard_core import ShardCore
+
+        await ShardCore(config, stop, _start, listening).run()
+        notify(STOPPING)
+        return 0
     core = Core(config)
     if not await _start(core, stop):
         return 0
     async with AsyncExitStack() as closing:
         closing.push_async_callback(core.stop)
-        print(f"listening on {core.address}", flush=True)
-        notify(READY)
+        listening(core.address)
         waits = [asyncio.create_task(event.wait()) for event in (stop, core.ledger_lost)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,30 +17,26 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.collect.collector import Collector
-from sessiongate.core.grpc.authentication import AuthenticationInterceptor
 from sessiongate.core.grpc.call_counts import CallCounts
-from sessiongate.core.grpc.call_log import CallLog
-from sessiongate.core.grpc.decoding import Decoding
-from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.health import Health
 from sessiongate.core.grpc.history_service import HistoryService
-from sessiongate.core.grpc.interceptor import Interceptor
 from sessiongate.core.grpc.reflection import add_reflection
 from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.source_service import SourceService
 from sessiongate.core.grpc.stream_quota import StreamQuota
-from sessiongate.core.grpc.unwinding import Unwinding
 from sessiongate.core.history.history import History
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.opening import open_ledger
+from sessiongate.core.listening import CoreListener
 from sessiongate.core.settings import ConfigError, CoreConfig
-from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
+from sessiongate.core.sources.base import (
+    Source,
+    SourceConfig,
+    SourceConfigError,
+    open_source,
+)
 from sessiongate.core.table.table import SessionTable
-from sessiongate.runtime.auth.authenticator import Authenticator
-from sessiongate.runtime.limits import CoreLimits
-from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
 from sessiongate.runtime.telemetry.tracing import open_spans
-from sessiongate.runtime.tls import grpc_server_credentials
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
@@ -55,9 +50,6 @@ log = logging.getLogger(__name__)
 
 
 LEDGER_INTERVAL = 0.5  # seconds between two checks of the ledger's file
-# Milliseconds.
-HANDSHAKE_MS = 10_000  # for a new connection to complete its handshake
-ALIVE_MS = 20_000  # of silence before a keepalive ping; and for its acknowledgement
 
 _SET_BACK = 24 * 3600 * 10**6  # microseconds: if a clock is set back further, do not wait for it
 
@@ -68,8 +60,10 @@ class Core:
     Health answers NOT_SERVING until every source has answered or failed once.
     """
 
-    def __init__(self, config: CoreConfig) -> None:
+    def __init__(self, config: CoreConfig, ledger: Ledger | None = None) -> None:
+        """Use ``ledger``, which is open, and close it at the end; else open the configured one."""
         self._config = config
+        self._given = ledger
         self.address = config.grpc  # the real port once started
         self._calls = CallCounts()
         self.watchers = StreamQuota(config.limits.max_watchers)
@@ -84,23 +78,22 @@ class Core:
         After an error nothing is left running.
         """
         config = self._config
-        try:
-            sources = [
-                (_effective(source, config), open_source(source)) for source in config.sources
-            ]
-        except SourceConfigError as error:
-            raise ConfigError(str(error), "source") from None
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
+            if self._given is not None:
+                closing.push_async_callback(self._given.close)
             self._spans = open_spans("core")
             if self._spans is not None:
                 closing.callback(self._spans.close)
-            ledger = await open_ledger(
-                config.ledger,
-                policy=config.policy,
-                now=time.time_ns,
-                again=config.again,
-            )
-            closing.push_async_callback(ledger.close)
+            sources = open_sources(config)
+            ledger = self._given
+            if ledger is None:
+                ledger = await open_ledger(
+                    config.ledger,
+                    policy=config.policy,
+                    now=time.time_ns,
+                    again=config.again,
+                )
+                closing.push_async_callback(ledger.close)
             now, latest = time.time_ns() // 1000, await ledger.latest_time()
             revision = max(now, await ledger.ceiling())
             await ledger.reserve(revision)
@@ -126,10 +119,10 @@ class Core:
             if self._spans is not None:
                 self._trace(ledger, self._spans)
             server = self._listen(history)
-            closing.callback(self._authenticator.close)
+            closing.callback(self._listener.close)
             if self.actions is not None:
                 closing.push_async_callback(self.actions.close)
-            closing.push_async_callback(self._drain, server)
+            closing.push_async_callback(self._drain)
             self.exporter = self._open_exporter(ledger)
             if self.exporter is not None:
                 closing.push_async_callback(self.exporter.stop)
@@ -155,20 +148,10 @@ class Core:
             trace_observations(self._collector.runner(source.name), source.kind, spans)
 
     def _listen(self, history: History) -> grpc.aio.Server:
+        """Open the addresses; return the server, which is not started yet."""
         config = self._config
-        credentials = config.protection.credentials(config.core_token_path)
-        self._authenticator = Authenticator(credentials)
-        self._call_log = CallLog(self._calls, access_log=config.logs.access_log)
-        interceptors: list[Interceptor] = [Unwinding(), self._call_log]
-        if self._spans is not None:
-            from sessiongate.core.tracing import CallSpans
-
-            interceptors.append(CallSpans(self._spans))
-        if credentials.wanted:
-            interceptors.append(AuthenticationInterceptor(self._authenticator))
-        interceptors.append(Decoding())
-        options = [("grpc.so_reuseport", 0), *_limits(config.limits)]
-        server = grpc_server(interceptors, options)
+        self._listener = CoreListener(config, self._calls, self._spans)
+        server = self._listener.server
         SessionService(self.table, self.watchers).add_to(server)
         streams = StreamQuota(config.limits.max_watchers)
         services = (*SERVICES, *self._add_actions(server))
@@ -178,11 +161,7 @@ class Core:
         add_HistoryServiceServicer_to_server(HistoryService(history), server)
         if config.reflection:
             add_reflection((*services, HEALTH_SERVICE), server)
-        port = self._add_port(server, config.grpc)
-        if not config.grpc.startswith("unix:"):
-            self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
-        if config.private is not None:
-            self._add_port(server, config.private)
+        self.address = self._listener.open()
         return server
 
     def _add_actions(self, server: grpc.aio.Server) -> tuple[str, ...]:
@@ -205,28 +184,6 @@ class Core:
         service = SessionActionService(self.actions, insecure=insecure)
         add_SessionActionServiceServicer_to_server(service, server)
         return (SESSION_ACTION_SERVICE,)
-
-    def _add_port(self, server: grpc.aio.Server, address: str) -> int:
-        """Listen, with TLS if it is configured and the address is not a Unix socket."""
-        local = address.startswith("unix:")
-        tls = None if local else self._config.protection.tls
-        try:
-            if local and is_listened_on(address.removeprefix("unix:")):
-                port = 0  # gRPC would replace the other socket with its own
-            elif local:
-                with created_with(int(self._config.protection.socket_mode, 8), address):
-                    port = server.add_insecure_port(address)
-            elif tls is None:
-                port = server.add_insecure_port(address)
-            else:
-                port = server.add_secure_port(address, grpc_server_credentials(tls))
-        except RuntimeError:
-            port = 0
-        if not port:
-            if not local:
-                listen(address).close()  # raises, and says why
-            raise ListenError(address, _why_not(Path(address.removeprefix("unix:"))))
-        return port
 
     def _open_exporter(self, ledger: Ledger) -> Exporter | None:
         """Return the exporter of metrics, if configured. Raises `ListenError`."""
@@ -254,15 +211,14 @@ class Core:
         while not self.ledger_lost.is_set():
             await asyncio.sleep(LEDGER_INTERVAL)
             if not await ledger.is_in_place():
-                log.error("the ledger was removed, replaced or used by another core; exiting")
+                log.error("the ledger was removed, replaced or used by another core")
                 self.ledger_lost.set()
 
-    async def _drain(self, server: grpc.aio.Server) -> None:
+    async def _drain(self) -> None:
         """Accept no more calls, and give calls in progress their grace period."""
         self._health.set(serving=False)
         self.table.log.close()
-        await server.stop(self._config.grace)
-        self._call_log.close()
+        await self._listener.stop(self._config.grace)
 
     async def stop(self) -> None:
         """Accept no more calls, give those in progress their grace, and release everything."""
@@ -281,6 +237,14 @@ class Core:
         await self.stop()
 
 
+def open_sources(config: CoreConfig) -> list[tuple[SourceConfig, Source]]:
+    """Open the configured sources. Raises `ConfigError`."""
+    try:
+        return [(_effective(source, config), open_source(source)) for source in config.sources]
+    except SourceConfigError as error:
+        raise ConfigError(str(error), "source") from None
+
+
 def _effective(source: SourceConfig, config: CoreConfig) -> SourceConfig:
     """Return a source, without its actions if nobody may do them."""
     if not source.actions or config.can_act:
@@ -291,32 +255,6 @@ def _effective(source: SourceConfig, config: CoreConfig) -> SourceConfig:
         source.name,
     )
     return replace(source, actions=frozenset())
-
-
-def _why_not(path: Path) -> str:
-    """Return the reason why listening on a Unix socket failed."""
-    if is_listened_on(str(path)):
-        return "another program listens there; stop it or choose another path"
-    if not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist"
-    if not os.access(path.parent, os.W_OK):
-        return f"user {os.geteuid()} may not write to {path.parent}"
-    return "it cannot be opened; a path may have at most 107 bytes"
-
-
-def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
-    """Return the limits as options of gRPC."""
-    idle = int(limits.idle_timeout * 1000)
-    return [
-        ("grpc.max_allowed_incoming_connections", limits.max_core_connections),
-        ("grpc.max_concurrent_streams", limits.max_calls),
-        ("grpc.max_receive_message_length", limits.max_message),
-        ("grpc.max_connection_idle_ms", idle),
-        ("grpc.server_handshake_timeout_ms", min(idle, HANDSHAKE_MS)),
-        # A caller that has vanished holds its calls until then.
-        ("grpc.keepalive_time_ms", ALIVE_MS),
-        ("grpc.keepalive_timeout_ms", ALIVE_MS),
-    ]
 
 
 def _now() -> Timestamp:

@@ -6,16 +6,20 @@ The command line writes it; the keys are the command's flags.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
+from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.core_settings import (
+    DEFAULT_SHARD,
     CoreSettings,
+    FleetSettings,
     LedgerSettings,
     SourceSettings,
     SourceValue,
@@ -24,6 +28,7 @@ from sessiongate.runtime.core_settings import (
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.settings import read_group, read_values, settings_of
 from sessiongate.runtime.telemetry.logs import LogSettings
+from sessiongate.runtime.urls import is_in_postgresql
 
 # Fields of the configuration that are groups: their settings are keys of their own.
 _GROUPS: Mapping[str, type[Any]] = {
@@ -45,7 +50,7 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
+class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTokenSettings):
     """The configuration of a core. Times are in seconds."""
 
     sources: tuple[SourceConfig, ...]
@@ -65,6 +70,16 @@ class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
         credentials = self.protection.credentials(self.core_token_path)
         has_operators = credentials.has_operators or self.protection.insecure_actions
         return has_operators and any(source.actions for source in self.sources)
+
+    @property
+    def shard_name(self) -> str:
+        """The name of the core's shard."""
+        return self.shard or DEFAULT_SHARD
+
+    @property
+    def core_name(self) -> str:
+        """The core's name among those that share its ledger."""
+        return self.name or socket.gethostname()
 
     @property
     def policy(self) -> HistoryPolicy:
@@ -87,7 +102,7 @@ class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
         if unknown := sorted(values.keys() - known):
             raise ConfigError(f"unknown key {unknown[0]!r}")
         try:
-            return cls(
+            config = cls(
                 sources=_sources(read_group(SourceSettings, values)),
                 **read_values(cls, values),
                 **{name: read_group(group, values) for name, group in _GROUPS.items()},
@@ -99,6 +114,34 @@ class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
             raise
         except ValueError as error:
             raise ConfigError(str(error), str(error).partition(": ")[0]) from None
+        _check_fleet(config)
+        return config
+
+
+def _check_fleet(config: CoreConfig) -> None:
+    """Raise `ConfigError` if the core cannot share its ledger as configured."""
+    if not is_in_postgresql(config.ledger):
+        for name in settings_of(FleetSettings):
+            if getattr(config, name) is not None:
+                raise ConfigError(
+                    "needs a ledger that cores can share, --ledger postgresql://USER@HOST/DATABASE;"
+                    " only one core uses a ledger of SQLite",
+                    name,
+                )
+    elif config.shard is not None and config.advertise is None:
+        if not config.grpc.startswith("unix:") and Address.parse(config.grpc).is_wildcard:
+            raise ConfigError(
+                f"must be given, for other machines cannot call {config.grpc}: name an address of"
+                " this machine, HOST:PORT",
+                "advertise",
+            )
+    elif config.advertise is not None and not config.advertise.startswith("unix:"):
+        stated = Address.parse(config.advertise)
+        if stated.is_wildcard or not stated.port:
+            raise ConfigError(
+                f"must be an address that others can call, HOST:PORT, got {config.advertise!r}",
+                "advertise",
+            )
 
 
 def _sources(settings: SourceSettings) -> tuple[SourceConfig, ...]:

@@ -44,6 +44,12 @@ class Address:
         ip = parse_ip(self.host)
         return self.host.lower() == "localhost" if ip is None else ip.is_loopback
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for all addresses of a machine."""
+        ip = parse_ip(self.host)
+        return ip is not None and ip.is_unspecified
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from sessiongate.v1.address import DEFAULT_ADDRESS
 # A source as the user writes it: its URL, or a table with ``url`` and options.
 SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool | list[str]]
 
+DEFAULT_SHARD = "default"  # of a core that names none
+_MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 _LISTS = ("actions",)  # options that may be lists of words
 
 
@@ -89,6 +92,37 @@ class LedgerSettings:
         may_hold_password=True,
         find_default=_default_ledger,
         default_help="a file in the user's state folder",
+    )
+
+
+def _member_name(value: object) -> str:
+    """Read the name of a core or a shard, which is shown and stands in other names."""
+    if not isinstance(value, str) or not _MEMBER_NAME.fullmatch(value):
+        raise must_be("1 to 63 letters, digits, dots, hyphens or underscores", value)
+    return value
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """A core's place among the cores that share a ledger in PostgreSQL."""
+
+    shard: str | None = setting(
+        None,
+        _member_name,
+        f"Name of the set of sources that this core and its stand-bys share: {DEFAULT_SHARD}.",
+        "NAME",
+    )
+    name: str | None = setting(
+        None,
+        _member_name,
+        "Name of this core among those that share a ledger: the name of its host.",
+        "NAME",
+    )
+    advertise: str | None = setting(
+        None,
+        grpc_listener,
+        "Address by which other machines call this core: the one that it listens on.",
+        "ADDRESS",
     )
 
 

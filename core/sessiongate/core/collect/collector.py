@@ -54,8 +54,10 @@ class Collector:
         """Read the ledger and start observing. Raises `LedgerError`."""
         before = await self._ledger.places()
         refuse_exchange(before, {runner.name: runner.place for runner in self._runners})
+        names = {runner.name for runner in self._runners}
+        await self._ledger.own(names)
         held = await self._ledger.held()
-        await end_others(self._ledger, held, {runner.name for runner in self._runners})
+        await end_others(self._ledger, held, names)
         for runner in self._runners:
             await runner.restore(before.get(runner.name), held.get(runner.name, {}))
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]

@@ -72,6 +72,7 @@ async def end_others(
         ]
         if closed:
             await ledger.record(source, opened=(), closed=closed, incarnation=None)
+            await ledger.own(configured)  # another core may have it from now on
             log.warning(
                 "source %s is not configured any longer: ended its %d sessions",
                 *(source, len(closed)),

@@ -36,6 +36,7 @@ from sessiongate.core.errors import (
     SessionNotFoundError,
     ShuttingDownError,
     SourceUnreachableError,
+    StandbyError,
     TooManyActionsError,
     TooManyCallsError,
     TooManyWatchersError,
@@ -72,6 +73,7 @@ STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
     SessionNotFoundError: StatusMapping(grpc.StatusCode.NOT_FOUND, Reason.SESSION_NOT_FOUND),
     SourceUnreachableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.SOURCE_UNREACHABLE),
     LedgerUnavailableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.LEDGER_UNAVAILABLE),
+    StandbyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.CORE_STANDBY),
     NotReadyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.NOT_READY),
     RevisionNotHeldError: StatusMapping(grpc.StatusCode.OUT_OF_RANGE, Reason.REVISION_NOT_HELD),
     TooManyWatchersError: StatusMapping(

@@ -5,7 +5,7 @@ Times are ns since the epoch. Calls raise `LedgerError`; then nothing is written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -91,6 +91,13 @@ class Ledger(Protocol):
 
     async def reserve(self, revision: int) -> None:
         """Make sure that no later start uses this revision or a lower one."""
+
+    async def own(self, sources: Collection[str]) -> None:
+        """Note which sources the core has.
+
+        Of others that it had, nothing is kept for it once no session of theirs is open. Raises
+        `LedgerError` if they belong to other cores.
+        """
 
     async def held(self) -> Mapping[str, dict[str, int]]:
         """Return the places (`core.place`) of the open sessions, by source and key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -167,6 +167,9 @@ class SqliteLedger:
         """Make sure that no later start uses this revision or a lower one."""
         if not self.is_reserved(revision):
             await self._run(lambda: self._store.reserve(revision))
+
+    async def own(self, sources: Collection[str]) -> None:
+        """Do nothing: no other core has any source of a file."""
 
     async def held(self) -> defaultdict[str, dict[str, int]]:
         """Return the places (`core.place`) of the open sessions, by source and key.

@@ -29,7 +29,12 @@ from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
-from sessiongate.runtime.core_settings import CoreSettings, LedgerSettings, SourceSettings
+from sessiongate.runtime.core_settings import (
+    CoreSettings,
+    FleetSettings,
+    LedgerSettings,
+    SourceSettings,
+)
 from sessiongate.runtime.descriptors import need_no_output
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.limits import CoreLimits
@@ -169,6 +174,7 @@ def run_core(
     sources: SourceSettings,
     ledger: LedgerSettings,
     core: CoreSettings,
+    fleet: FleetSettings,
     token: CoreTokenSettings,
     exposure: Exposure,
     protection: Protection,
@@ -196,7 +202,7 @@ def run_core(
     if files.exposures():
         set_up_logs("core", logs)  # as the core will have them
         _warn_of_exposures(context, files)
-    settings = given(core, sources, ledger, token, protection, core_limits, logs)
+    settings = given(core, sources, ledger, fleet, token, protection, core_limits, logs)
     try:
         become_core({**settings, "origins": core_origins(context)})
     except OSError as error:

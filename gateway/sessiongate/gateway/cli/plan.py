@@ -22,6 +22,7 @@ from sessiongate.gateway.settings import GatewayConfig, HttpSettings, UpstreamSe
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.core_settings import (
     CoreSettings,
+    FleetSettings,
     LedgerSettings,
     SourceSettings,
     SourceValue,
@@ -49,6 +50,7 @@ def plan_of(
     ledger: LedgerSettings,
     http: HttpSettings,
     core: CoreSettings,
+    fleet: FleetSettings,
     exposure: Exposure,
     upstream: UpstreamSettings,
     protection: Protection,
@@ -57,7 +59,7 @@ def plan_of(
     logs: LogSettings,
 ) -> Plan:
     """Return what the settings ask for; refuse invalid ones."""
-    of_core = (core, sources, ledger, core_limits)
+    of_core = (core, sources, ledger, fleet, core_limits)
     listeners = {"http": http.http, "metrics": http.metrics}
     if upstream.core is None:
         listeners |= {"grpc": core.grpc, "core_metrics": core.core_metrics}
@@ -86,7 +88,9 @@ def plan_of(
 
 def core_origins(context: typer.Context) -> dict[str, str]:
     """Return where the settings that only the core can judge come from."""
-    return origins(context, "source", "ledger", "grpc", "core_metrics")
+    return origins(
+        context, *("source", "ledger", "grpc", "core_metrics", *settings_of(FleetSettings))
+    )
 
 
 def shown_source(source: SourceValue) -> str:

@@ -111,6 +111,7 @@ CODES: Mapping[int, Mapping[str, str]] = {
     502: {"UNAUTHENTICATED": ""},
     503: {
         "NOT_READY": "Some sources have neither been read nor failed yet.",
+        "CORE_STANDBY": "The core stands by: another one is active for its sources.",
         "SOURCE_UNREACHABLE": "A source has not been read yet, so it is not known whether it has"
         " the session.",
         "LEDGER_UNAVAILABLE": "The core cannot read its ledger, which has the past.",

@@ -22,7 +22,7 @@ from sessiongate.core.ledger.postgresql.partitions import HOUR, make_partitions
 from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.rows import adjusted
-from sessiongate.core.ledger.postgresql.schema import COPYING
+from sessiongate.core.ledger.postgresql.schema import COPYING, DEFAULT_NUMBER
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.store import LedgerStore
 
@@ -110,7 +110,7 @@ def _parts(
             if table == "past_sessions":
                 part = [adjusted([*row], last_end) for row in part]
             elif table == "runs":
-                part = [(1, *row) for row in part]
+                part = [(DEFAULT_NUMBER, *row) for row in part]
             yield lines_of(part), len(part)
 
 
@@ -126,6 +126,7 @@ def _finish(connection: LedgerConnection, store: LedgerStore, past: int) -> None
         for name, value in continued.items():
             raise_counter(connection, name, value)
         connection.execute(
-            "UPDATE shards SET past_rows = %s, noted = %s", past, known.get("history_noted")
+            "UPDATE shards SET past_rows = %s, noted = %s WHERE number = %s",
+            *(past, known.get("history_noted"), DEFAULT_NUMBER),
         )
         connection.execute("DELETE FROM counters WHERE name = %s", COPYING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,7 +15,7 @@ from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSes
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.history import find_one
-from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
+from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening, past_session
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
@@ -28,7 +28,7 @@ from sessiongate.core.ledger.postgresql.upkeep import Upkeep
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.rows import Changes
-from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.telemetry.latency import Durations
 from sessiongate.v1.history_service_pb2 import PastSession
 
@@ -36,9 +36,6 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 _LOOK = 1.0  # seconds between two looks at whether the server answers
-# Seconds that another core may have the ledger: the server needs 25 to notice that its machine
-# is gone (`tcp_keepalives_…`).
-_HELD = 40.0
 _WAIT = (0.5, 5.0)  # seconds between two attempts to reach it at the start
 
 _T = TypeVar("_T")
@@ -47,9 +44,17 @@ _T = TypeVar("_T")
 class PostgresqlLedger:
     """An open ledger, made by `open`; its calls are queued on one thread."""
 
-    def __init__(self, place: LedgerPlace, policy: HistoryPolicy, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        place: LedgerPlace,
+        policy: HistoryPolicy,
+        now: Callable[[], int],
+        *,
+        shard: str = DEFAULT_SHARD,
+        core: str = "",
+    ) -> None:
         self._place = place
-        self._store = PostgresqlStore(place, policy, now)
+        self._store = PostgresqlStore(place, policy, now, shard=shard, core=core)
         self._upkeep = Upkeep(place, self._store.pen.name, policy)
         self._calls, self._upkeep_calls = LedgerCalls(), LedgerCalls()
         name = f"{self._store.pen.name} history"[:63]
@@ -63,24 +68,24 @@ class PostgresqlLedger:
         *,
         policy: HistoryPolicy = HistoryPolicy(),  # noqa: B008 - frozen
         now: Callable[[], int],
+        shard: str = DEFAULT_SHARD,
+        core: str = "",
     ) -> PostgresqlLedger:
         """Open the ledger at a URL; make its tables if there are none.
 
-        ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. A server
-        that cannot be reached is waited for; so is, for a while, another core, which may be gone
-        without the server's knowledge. Raises `LedgerError`.
+        ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. Others
+        are told that ``core`` is active for the ``shard``. A server that cannot be reached is
+        waited for. Raises `LedgerError`; if another core has the shard, `LedgerHeldError`.
         """
-        ledger = cls(LedgerPlace.parse(url), policy, now)
+        ledger = cls(LedgerPlace.parse(url), policy, now, shard=shard, core=core)
         ledger._watching = asyncio.create_task(ledger._watch())
         try:
-            began, (wait, most) = elapsed(), _WAIT
+            wait, most = _WAIT
             while True:
                 try:
                     await ledger._open()
                     return ledger
-                except (LedgerAwayError, LedgerHeldError) as error:
-                    if isinstance(error, LedgerHeldError) and elapsed() - began > _HELD:
-                        raise
+                except LedgerAwayError as error:
                     log.warning("%s; trying again in %.1f seconds", error, wait)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, most)
@@ -163,8 +168,12 @@ class PostgresqlLedger:
                 f"the ledger ({self._place}) has no revision {revision} for this core"
             )
 
+    async def own(self, sources: Collection[str]) -> None:
+        """Note which sources this core's shard has. Raises `LedgerError`, also for another's."""
+        await self._calls.run(lambda: self._store.own(sources))
+
     async def held(self) -> defaultdict[str, dict[str, int]]:
-        """Return the places (`core.place`) of the open sessions, by source and key."""
+        """Return the places (`core.place`) of the shard's open sessions, by source and key."""
         return await self._calls.run(self._store.held)
 
     async def incarnation(self, source: str) -> float | None:

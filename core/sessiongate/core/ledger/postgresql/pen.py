@@ -19,29 +19,27 @@ import psycopg
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.postgresql.connection import (
     Backend,
-    LedgerAwayError,
     LedgerConnection,
     ServerIdentity,
 )
+from sessiongate.core.ledger.postgresql.locks import obtain_lock
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
-from sessiongate.core.ledger.postgresql.schema import COPYING, SHARD, TABLES_FILE, require_tables
+from sessiongate.core.ledger.postgresql.schema import (
+    COPYING,
+    TABLES_FILE,
+    require_tables,
+    shard_number,
+)
+from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
 _IDS_AT_ONCE = 1000
-_FREEING = 5.0  # seconds that a backend which is told to end may take
 _SETTLING = 3.0  # seconds after a jump: by then no clock shows an earlier time
 _RETRY = (0.2, 5.0)  # seconds between two attempts to connect: the first, and the most
-_LOOK = 0.05  # seconds
 _APPLICATION = "sessiongate core"
-_HOLDER = """
-SELECT a.pid, a.backend_start, a.application_name, a.usename
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted
-AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
 _CLAIM = """
 UPDATE shards SET claim = claim + 1, pid = %s, backend_start = %s
 WHERE number = %s RETURNING claim, writes
@@ -49,6 +47,15 @@ WHERE number = %s RETURNING claim, writes
 _CHECK = """
 UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
 WHERE number = %s AND claim = %s AND writes = %s AND pid = pg_backend_pid()
+"""
+
+
+# So that others see who writes, and since when.
+_TELL = """
+INSERT INTO actives AS a VALUES (%s, %s, %s, %s, clock_timestamp()) ON CONFLICT (shard) DO UPDATE
+SET claim = excluded.claim, core = excluded.core, instance = excluded.instance,
+    since = CASE WHEN (a.core, a.instance) = (excluded.core, excluded.instance) THEN a.since
+        ELSE excluded.since END
 """
 
 
@@ -67,12 +74,20 @@ class Pen:
     """
 
     def __init__(
-        self, place: LedgerPlace, now: Callable[[], int], *, takes_unfinished: bool = False
+        self,
+        place: LedgerPlace,
+        now: Callable[[], int],
+        *,
+        shard: str = DEFAULT_SHARD,
+        core: str = "",
+        takes_unfinished: bool = False,
     ) -> None:
-        """Write to the ledger at a place; ``now`` returns ns since the epoch.
+        """Write what is in a shard to the ledger at a place; ``now`` returns ns since the epoch.
 
-        A copy that is not complete is refused unless ``takes_unfinished``.
+        Others are told that ``core`` has the pen. A copy that is not complete is refused unless
+        ``takes_unfinished``.
         """
+        self._shard_name, self._core = shard, core
         self._takes_unfinished = takes_unfinished
         self.place = place
         self.name = f"{_APPLICATION} {socket.gethostname()} {os.getpid()}"[:63]
@@ -221,28 +236,10 @@ class Pen:
 
     def _take_lock(self, connection: LedgerConnection) -> None:
         """Take the shard's lock; end the backend that has it, if that was this core's own."""
-        ((number, lock_class),) = connection.execute(
-            "SELECT number, lock_class FROM shards, engine WHERE name = %s",
-            SHARD,
-        )
-        self.shard, key = number, (lock_class, number)
-        end = elapsed() + _FREEING
-        while connection.execute("SELECT pg_try_advisory_lock(%s, %s)", *key).fetchone() != (True,):
-            holder = connection.execute(_HOLDER, *key).fetchone()
-            if holder is None and elapsed() < end:
-                continue  # it has just ended
-            if holder is None:
-                raise LedgerAwayError(str(connection.error("is in use by what has no process")))
-            pid, start, application, user = holder
-            if (pid, start) not in self._mine:
-                who = f"{application or 'a program'} (user {user}, backend {pid})"
-                raise LedgerHeldError(str(connection.error(f"is in use by {who}")))
-            if elapsed() > end:
-                raise LedgerAwayError(
-                    str(connection.error(f"is still in use by the lost connection {pid}"))
-                )
-            connection.execute("SELECT pg_terminate_backend(%s)", pid)
-            time.sleep(_LOOK)
+        self.shard = shard_number(connection, self._shard_name)
+        holder = obtain_lock(connection, self.shard, self._mine)
+        if holder is not None:
+            raise LedgerHeldError(str(connection.error(f"is in use by {holder}")))
 
     def _meet(self, connection: LedgerConnection) -> _Claimed:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
@@ -277,6 +274,8 @@ class Pen:
             "UPDATE counters SET value = greatest(value, %s) WHERE name = 'instance'",
             self.instance,
         )
+        if self._core:
+            connection.execute(_TELL, self.shard, claim, self._core, self.instance)
         return _Claimed(claim, writes, counter)
 
     def _compare(self, claim: int, writes: int) -> None:

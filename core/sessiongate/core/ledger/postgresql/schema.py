@@ -12,15 +12,16 @@ import secrets
 import psycopg
 
 from sessiongate.core.ledger.postgresql.connection import SCHEMA, LedgerConnection
+from sessiongate.runtime.core_settings import DEFAULT_SHARD
 
 log = logging.getLogger(__name__)
 
 COPYING = "copying"  # a counter: the ledger is a copy that is not complete
 TABLES_FILE = "pg_relation_filenode('counters')"  # a restored dump has others
-SHARD = "default"  # the name of the set of sources that a core has
-TABLES_VERSION = 1
+DEFAULT_NUMBER = 1  # of the default shard, which has what no other is known to have
+TABLES_VERSION = 2
 _LOCK_TIMEOUT = "'2s'"  # a change of the tables waits for others no longer, nor they for it
-_MAKING = (0x53474C, 1)  # an advisory lock: only one core at a time makes the tables
+MAKING = (0x53474C, 1)  # an advisory lock: only one core at a time makes tables, and numbers
 
 _COUNTERS = (
     "id",  # the last id that was reserved
@@ -68,6 +69,24 @@ _TABLES = (
     "runs (shard smallint NOT NULL, start_time bigint NOT NULL, end_time bigint NOT NULL,"
     " least_duration bigint NOT NULL, PRIMARY KEY (shard, start_time))",
 )
+# What later versions have added; a core of an earlier one does without.
+_ADDED = {
+    2: (
+        # The shard of each source; `default` has those that are not in here.
+        "shard_sources (name text NOT NULL PRIMARY KEY, shard smallint NOT NULL)",
+        # Under which claim of a shard which core has become active, if it states its name.
+        "actives (shard smallint NOT NULL PRIMARY KEY, claim bigint NOT NULL, core text NOT NULL,"
+        " instance bigint NOT NULL, since timestamptz NOT NULL)",
+        # The programs of the fleet (`core.fleet.member`): ``pid`` and ``backend_start`` are of the
+        # connection that has the lock on the name, those of the pen are what the core last had.
+        "cores (name text NOT NULL PRIMARY KEY, number integer NOT NULL UNIQUE,"
+        " kind text NOT NULL, shard smallint, address text, host text NOT NULL,"
+        " version text NOT NULL, started timestamptz NOT NULL, pid integer,"
+        " backend_start timestamptz, beat bigint NOT NULL DEFAULT 0, pen_pid integer,"
+        " pen_start timestamptz, observed timestamptz, unreadable text[], sources jsonb)"
+        " WITH (fillfactor = 10)",
+    ),
+}
 _INDEXES = (
     "open_by_start ON open_sessions (connect_time, id)",
     "past_by_end ON past_sessions (end_time, id)",
@@ -82,7 +101,9 @@ _INDEXES = (
 
 def require_tables(connection: LedgerConnection) -> None:
     """Make the tables if there are none. Raises `LedgerError` if they are too new, or cannot be."""
-    connection.execute("SELECT pg_advisory_lock(%s, %s)", *_MAKING)
+    if _are_there(connection):
+        return  # no core waits for another one that makes nothing
+    connection.execute("SELECT pg_advisory_lock(%s, %s)", *MAKING)
     try:
         with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
@@ -96,16 +117,32 @@ def require_tables(connection: LedgerConnection) -> None:
         ) from None
     finally:
         if not connection.is_lost:
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", *_MAKING)
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", *MAKING)
+
+
+def _are_there(connection: LedgerConnection) -> bool:
+    """Return whether nothing is to be made. Raises `LedgerError` if the tables are too new."""
+    found = connection.execute("SELECT to_regclass(%s)", f"{SCHEMA}.version").fetchone()
+    return found != (None,) and _version(connection) >= TABLES_VERSION
+
+
+def _version(connection: LedgerConnection) -> int:
+    ((number, oldest),) = connection.execute("SELECT number, oldest FROM version")
+    if oldest > TABLES_VERSION:
+        raise connection.error(f"has version {number}; this program supports only {TABLES_VERSION}")
+    return int(number)
 
 
 def _require(connection: LedgerConnection) -> None:
     found = connection.execute("SELECT to_regclass(%s)", f"{SCHEMA}.version").fetchone()
     if found == (None,):
         _create(connection)
-    ((number, oldest),) = connection.execute("SELECT number, oldest FROM version")
-    if oldest > TABLES_VERSION:
-        raise connection.error(f"has version {number}; this program supports only {TABLES_VERSION}")
+    number = _version(connection)
+    for version, tables in _ADDED.items():
+        if number < version:
+            for table in tables:
+                connection.execute(f"CREATE TABLE {SCHEMA}.{table}")
+            connection.execute("UPDATE version SET number = %s", version)
 
 
 def _create(connection: LedgerConnection) -> None:
@@ -116,7 +153,7 @@ def _create(connection: LedgerConnection) -> None:
         connection.execute(f"CREATE TABLE {SCHEMA}.{table}")
     for index in _INDEXES:
         connection.execute(f"CREATE INDEX {index}")
-    connection.execute("INSERT INTO version VALUES (%s, %s)", TABLES_VERSION, TABLES_VERSION)
+    connection.execute("INSERT INTO version VALUES (1, 1)")
     server = connection.server
     connection.execute(
         f"INSERT INTO engine VALUES (%s, %s, %s, {TABLES_FILE}, 1, %s)",  # noqa: S608 - our own
@@ -125,6 +162,23 @@ def _create(connection: LedgerConnection) -> None:
     for name in _COUNTERS:
         connection.execute("INSERT INTO counters VALUES (%s, 0)", name)
     connection.execute(
-        "INSERT INTO shards (number, name, claim, writes, past_rows) VALUES (1, %s, 0, 0, 0)", SHARD
+        "INSERT INTO shards (number, name, claim, writes, past_rows) VALUES (%s, %s, 0, 0, 0)",
+        *(DEFAULT_NUMBER, DEFAULT_SHARD),
     )
     log.info("made the ledger's tables in the schema %s", SCHEMA)
+
+
+def shard_number(connection: LedgerConnection, name: str) -> int:
+    """Return the number of a shard, which is made if there is none of that name."""
+    question = "SELECT number FROM shards WHERE name = %s"
+    found = connection.execute(question, name).fetchone()
+    if found is None:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", *MAKING)
+            connection.execute(
+                "INSERT INTO shards (number, name, claim, writes, past_rows)"
+                " SELECT max(number) + 1, %s, 0, 0, 0 FROM shards ON CONFLICT (name) DO NOTHING",
+                name,
+            )
+        found = connection.execute(question, name).fetchone()
+    return int((found or (0,))[0])

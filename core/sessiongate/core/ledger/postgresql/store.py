@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from sessiongate.core.ledger.base import HistorySize
@@ -25,25 +25,39 @@ from sessiongate.core.ledger.postgresql.coverage_rows import (
     raise_horizon,
     save_coverage,
 )
+from sessiongate.core.ledger.postgresql.ownership import own_sources
 from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.rows import WriteStep, steps_of
+from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
 from sessiongate.core.ledger.rows import Changes
 from sessiongate.core.place import place_of
 from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
-_HELD = "SELECT source, key, id, connect_time FROM open_sessions"
+_HELD = f"""
+SELECT source, key, id, connect_time FROM open_sessions o
+LEFT JOIN shard_sources s ON s.name = o.source WHERE coalesce(s.shard, {DEFAULT_NUMBER}) = %s
+"""  # noqa: S608 - our own number
 _READ_AT_ONCE = 1000  # rows, which takes about a millisecond
 
 
 class PostgresqlStore:
     """A ledger's rows; all calls come from its thread."""
 
-    def __init__(self, place: LedgerPlace, policy: HistoryPolicy, now: Callable[[], int]) -> None:
-        self.pen = Pen(place, now)
+    def __init__(
+        self,
+        place: LedgerPlace,
+        policy: HistoryPolicy,
+        now: Callable[[], int],
+        *,
+        shard: str = DEFAULT_SHARD,
+        core: str = "",
+    ) -> None:
+        self.pen = Pen(place, now, shard=shard, core=core)
         self.policy = policy
         self.last_end = 0  # ns since the epoch: the last end for which there is a partition
         self.size = HistorySize(0, 0, None)  # when it was last measured or written to
@@ -89,16 +103,22 @@ class PostgresqlStore:
         return {name: place for name, (_, place) in self._known.items() if place is not None}
 
     def held(self) -> defaultdict[str, dict[str, int]]:
-        """Return the places of open sessions by source and key; read many in short steps."""
+        """Return the places of the shard's open sessions by source and key, read in short steps."""
         connection = self._settled()
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         pace = Pace()
         with connection.naming_errors(), connection.transaction():
-            for part in connection.stream(_HELD, size=_READ_AT_ONCE):
+            for part in connection.stream(_HELD, self.pen.shard, size=_READ_AT_ONCE):
                 for source, key, ident, time in part:
                     found[source][stated(key)] = place_of(time, ident)
                 pace.sleep()
         return found
+
+    def own(self, sources: Collection[str]) -> None:
+        """Note which sources the shard has; raise `LedgerError` if another shard has one."""
+        self._settled()
+        with self.pen.writing() as connection:
+            own_sources(connection, self.pen.shard, sources)
 
     def covered_until(self, source: str) -> int | None:
         """Return when a source was last observed, as far as that is written."""

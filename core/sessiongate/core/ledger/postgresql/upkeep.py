@@ -7,6 +7,7 @@ has the lock for it: of several cores, one does.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -15,6 +16,7 @@ from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.coverage_rows import drop_coverage, raise_horizon
+from sessiongate.core.ledger.postgresql.locks import UPKEEP, try_lock, unlock
 from sessiongate.core.ledger.postgresql.partitions import (
     HOUR,
     Partition,
@@ -31,8 +33,8 @@ from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
-_LOCK = 0x53474D  # with the class of the fleet's locks
 _ROWS = 1000  # deleted at once
+_LOOK = 0.05  # seconds
 _LOOK_EVERY = 60.0  # seconds between two measurements of what is kept, unless something was dropped
 _PRECISE = 24 * HOUR  # ns: what is kept for less than this is dropped row by row as it grows old
 
@@ -74,6 +76,9 @@ class Upkeep:
         Raises `LedgerError`.
         """
         self._locked(lambda connection: self._make(connection, now))
+        while not self.last_end:  # another core is making the first ones
+            time.sleep(_LOOK)
+            self._locked(lambda connection: self._make(connection, now))
 
     def trim(self, now: int) -> bool:
         """Make and drop partitions; return whether there may be more to drop.
@@ -89,16 +94,14 @@ class Upkeep:
             self._connection = LedgerConnection(self._place, self._name)
         connection = self._connection
         with connection.naming_errors():
-            lock = connection.execute("SELECT lock_class FROM engine").fetchone()
-            key = (*(lock or (0,)), _LOCK)
-            locked = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", *key).fetchone()
+            is_locked = try_lock(connection, UPKEEP)
             result = None
             try:
-                if locked == (True,):
+                if is_locked:
                     result = work(connection)
             finally:
-                if not connection.is_lost and locked == (True,):
-                    connection.execute("SELECT pg_advisory_unlock(%s, %s)", *key)
+                if is_locked and not connection.is_lost:
+                    unlock(connection, UPKEEP)
             self._look(connection)
         return result
 

@@ -1,0 +1,165 @@
+"""Who is in a fleet, as its ledger in PostgreSQL tells: shards, their active cores, stand-bys.
+
+What the server itself sees decides who runs and who is active: the locks that connections hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sessiongate.core.ledger.postgresql.connection import Backend, LedgerConnection
+from sessiongate.core.ledger.postgresql.locks import HELD_LOCKS, NAMES
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.schema import require_tables
+
+_SHARDS = f"""
+WITH held AS ({HELD_LOCKS})
+SELECT s.name, s.number, held.pid, held.backend_start, held.application_name,
+    a.core, a.claim, a.instance, a.since, c.address
+FROM shards s LEFT JOIN held ON held.lock = s.number
+LEFT JOIN actives a ON a.shard = s.number AND a.claim = s.claim
+    AND (held.pid, held.backend_start) = (s.pid, s.backend_start)
+LEFT JOIN cores c ON c.name = a.core
+ORDER BY s.name
+"""  # noqa: S608 - our own text
+_MEMBERS = f"""
+WITH held AS ({HELD_LOCKS})
+SELECT c.name, c.kind, s.name, c.address, c.host, c.version, c.started, held.pid IS NOT NULL,
+    c.beat
+FROM cores c LEFT JOIN shards s ON s.number = c.shard
+LEFT JOIN held ON held.lock = c.number + {NAMES}
+ORDER BY c.name
+"""  # noqa: S608 - our own text
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveCore:
+    """The core that may write what is in a shard.
+
+    The ledger does not tell all of one of an earlier release, nor of one that has just got the
+    lock: ``name`` is then what the server shows its connection as, and ``claim`` is 0.
+    """
+
+    name: str
+    backend: Backend  # of its pen
+    claim: int = 0
+    instance: int = 0  # the upper bits of its revisions
+    since: datetime | None = None
+    address: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its name, and its address if it is known."""
+        return f"{self.name} at {self.address}" if self.address else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FleetShard:
+    """A set of sources, and who has it."""
+
+    name: str
+    number: int
+    active: ActiveCore | None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetMember:
+    """A core or a front, as it describes itself; it may have ended."""
+
+    name: str
+    kind: str  # "core" or "front"
+    shard: str | None  # a front has none
+    address: str | None  # where it can be called, if it is known
+    host: str
+    version: str
+    started: datetime
+    is_running: bool  # it has the lock on its name
+    beat: int  # which it counts up while it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The fleet at a moment."""
+
+    shards: tuple[FleetShard, ...]
+    members: tuple[FleetMember, ...]
+
+    def shard(self, name: str) -> FleetShard | None:
+        """Return a shard by its name."""
+        return next((each for each in self.shards if each.name == name), None)
+
+    def standing_by(self, shard: FleetShard) -> list[FleetMember]:
+        """Return the cores that run and would take a shard over."""
+        active = shard.active.name if shard.active and shard.active.claim else None
+        return [
+            each
+            for each in self.members
+            if each.is_running and each.shard == shard.name and each.name != active
+        ]
+
+
+def read_fleet(connection: LedgerConnection) -> Fleet:
+    """Read who is in the fleet. Raises psycopg's errors."""
+    return Fleet(
+        tuple(
+            FleetShard(name, number, _active(*active))
+            for name, number, *active in connection.execute(_SHARDS)
+        ),
+        tuple(FleetMember(*row) for row in connection.execute(_MEMBERS)),
+    )
+
+
+def _active(
+    pid: int | None,
+    begun: datetime | None,
+    application: str,
+    core: str | None,
+    claim: int,
+    instance: int,
+    since: datetime,
+    address: str | None,
+) -> ActiveCore | None:
+    if pid is None or begun is None:
+        return None
+    backend = Backend(pid, begun)
+    if core is None:
+        return ActiveCore(application or "a program", backend)
+    return ActiveCore(core, backend, claim, instance, since, address)
+
+
+class Directory:
+    """Reads who is in the fleet, over a connection of its own; one thread at a time uses it."""
+
+    def __init__(self, place: LedgerPlace, application: str) -> None:
+        """Connect when first asked; the server shows ``application``."""
+        self._place, self._application = place, application
+        self._connection: LedgerConnection | None = None
+
+    def read(self) -> Fleet:
+        """Return the fleet as it is now; connect again if needed. Raises `LedgerError`."""
+        if self._connection is not None and self._connection.is_lost:
+            self.close()
+        if self._connection is None:
+            connection = LedgerConnection(self._place, self._application)
+            try:
+                with connection.naming_errors():
+                    require_tables(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        with self._connection.naming_errors():
+            return read_fleet(self._connection)
+
+    def cut(self) -> None:
+        """Make what waits for the server fail; any thread may call this."""
+        connection = self._connection
+        if connection is not None:
+            connection.cut()
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -1,0 +1,172 @@
+"""A program's place in the fleet: the lock on its name, and the row that describes it.
+
+It has a connection of its own, so that it is seen to run while another of its connections waits.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from sessiongate.core.fleet.directory import Fleet, read_fleet
+from sessiongate.core.ledger.lock import LedgerHeldError
+from sessiongate.core.ledger.postgresql.connection import (
+    Backend,
+    LedgerAwayError,
+    LedgerConnection,
+)
+from sessiongate.core.ledger.postgresql.locks import NAMES, obtain_lock
+from sessiongate.core.ledger.postgresql.ownership import refuse_sources_of_others
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.schema import MAKING, require_tables, shard_number
+from sessiongate.runtime.elapsed import elapsed
+
+# Seconds for which a name may be locked by a core that does not beat: the server needs 25 to notice
+# that a machine is gone (`tcp_keepalives_…`).
+_HELD = 40.0
+_ADD = """
+INSERT INTO cores (name, number, kind, host, version, started)
+SELECT %s, coalesce(max(number), 0) + 1, %s, '', '', clock_timestamp() FROM cores
+ON CONFLICT (name) DO NOTHING
+"""
+_DESCRIBE = """
+UPDATE cores SET kind = %s, shard = %s, address = %s, host = %s, version = %s, started = %s,
+    pid = %s, backend_start = %s
+WHERE name = %s
+"""
+_BEAT = "UPDATE cores SET beat = beat + 1 WHERE name = %s AND (pid, backend_start) = (%s, %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """How a program describes itself to the others."""
+
+    name: str
+    shard: str | None = None  # that it serves, if it is a core
+    address: str | None = None  # where others can call it
+    sources: Collection[str] = ()  # their names
+
+    @property
+    def kind(self) -> str:
+        """A core has a shard, a front has none."""
+        return "front" if self.shard is None else "core"
+
+
+class Member:
+    """One program in the fleet; all calls but `cut` and `waits_for` come from one thread."""
+
+    def __init__(self, place: LedgerPlace, entry: MemberEntry) -> None:
+        self.entry = entry
+        self._place = place
+        self._connection: LedgerConnection | None = None
+        self._mine: set[Backend] = set()  # what may still have the lock for this program
+        self._started = datetime.now(UTC)
+        self._held: tuple[float, Backend, int] | None = None  # since when by whom, at which beat
+
+    @property
+    def waits_for(self) -> float:
+        """Seconds for which the server has not answered a statement."""
+        connection = self._connection
+        return 0.0 if connection is None else connection.waits_for
+
+    def cut(self) -> None:
+        """Make what waits for the server fail."""
+        connection = self._connection
+        if connection is not None:
+            connection.cut()
+
+    def beat(self) -> None:
+        """Join the fleet if needed, and show that this program runs.
+
+        Raises `LedgerError`; `LedgerHeldError` if another program has the name.
+        """
+        connection = self._joined()
+        with connection.naming_errors():
+            mine = self.entry.name, *connection.backend
+            if connection.execute(_BEAT, *mine).rowcount != 1:  # forgotten, or restored
+                self.close()
+                raise LedgerAwayError(str(connection.error("has lost this core's entry")))
+
+    def look(self) -> Fleet:
+        """Do the same; return who is in the fleet."""
+        self.beat()
+        connection = self._joined()
+        with connection.naming_errors():
+            return read_fleet(connection)
+
+    def move(self, address: str | None) -> None:
+        """State another address. Raises `LedgerError`, also if that is stated only later."""
+        self.entry = replace(self.entry, address=address)
+        connection = self._joined()
+        with connection.naming_errors():
+            connection.execute(
+                "UPDATE cores SET address = %s WHERE name = %s", address, self.entry.name
+            )
+
+    def close(self) -> None:
+        """Leave: others see that this program has ended."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _joined(self) -> LedgerConnection:
+        if self._connection is not None and self._connection.is_lost:
+            self.close()
+        if self._connection is None:
+            application = f"sessiongate {self.entry.kind} {self.entry.name} {os.getpid()}"
+            connection = LedgerConnection(self._place, application[:63])
+            self._mine.add(connection.backend)
+            try:
+                with connection.naming_errors():
+                    self._join(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._mine = connection, {connection.backend}
+        return self._connection
+
+    def _join(self, connection: LedgerConnection) -> None:
+        require_tables(connection)
+        # It says nothing that must outlive the server, and should not wait for a standby.
+        connection.execute("SET synchronous_commit = off")
+        entry, shard = self.entry, None
+        if entry.shard is not None:
+            shard = shard_number(connection, entry.shard)
+            refuse_sources_of_others(connection, shard, entry.sources)
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", *MAKING)
+            connection.execute(_ADD, entry.name, entry.kind)
+        self._take_name(connection)
+        connection.execute(
+            _DESCRIBE,
+            *(entry.kind, shard, entry.address, socket.gethostname(), version("sessiongate")),
+            *(self._started, *connection.backend, entry.name),
+        )
+
+    def _take_name(self, connection: LedgerConnection) -> None:
+        """Lock the name. Raises `LedgerHeldError` if another program that runs has it.
+
+        The server may not know yet that the other one's machine is gone: while that does not
+        beat, `LedgerAwayError` is raised at first.
+        """
+        question = "SELECT number, beat, address, host FROM cores WHERE name = %s"
+        ((number, beat, address, host),) = connection.execute(question, self.entry.name)
+        holder = obtain_lock(connection, NAMES + number, self._mine)
+        if holder is None:
+            self._held = None
+            return
+        where = f"{address} on {host}" if address else host
+        error = connection.error(
+            f"has a core named {self.entry.name} already: {holder}, at {where or 'unknown places'};"
+            " give each core a --name of its own"
+        )
+        if self._held is None or self._held[1] != holder.backend:
+            self._held = elapsed(), holder.backend, beat
+        since, _, first = self._held
+        if beat != first or elapsed() - since > _HELD:
+            raise LedgerHeldError(str(error))
+        raise LedgerAwayError(str(error))

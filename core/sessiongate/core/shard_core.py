@@ -1,0 +1,143 @@
+"""Runs a core of a shard, whose ledger is in PostgreSQL: it stands by, is active, stands by again.
+
+A core that loses the pen to another one stands by in the same process, with nothing kept of what it
+knew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sessiongate.core.fleet.directory import ActiveCore
+from sessiongate.core.fleet.member import MemberEntry
+from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.server import Core, open_sources
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.standby import StandbyServer
+from sessiongate.runtime.addresses import Address
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class ShardCore:
+    """A core that runs until ``stop`` is set."""
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        stop: asyncio.Event,
+        start: Callable[[Core, asyncio.Event], Coroutine[Any, Any, bool]],
+        listening: Callable[[str], None],
+    ) -> None:
+        """``start`` starts a core unless stopped; ``listening`` is told the address, once."""
+        self._config, self._stop = config, stop
+        self._start, self._listening = start, listening
+        self._is_listening, self._level = False, logging.INFO
+        names = [source.name for source in config.sources]
+        entry = MemberEntry(config.core_name, config.shard_name, sources=names)
+        self._membership = Membership(config.ledger, entry)
+
+    async def run(self) -> None:
+        """Run. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`."""
+        for _, source in open_sources(self._config):  # a fault shows before it is needed
+            await source.close()
+        try:
+            await self._unless_stopped(self._membership.join())
+            while not self._stop.is_set():
+                await self._serve()
+        finally:
+            await self._membership.close()
+
+    async def _serve(self) -> None:
+        """Stand by until this core can be active, then be active until it cannot."""
+        ledger = await self._stand_by()
+        if ledger is None:
+            return
+        core = Core(self._config, ledger)
+        if not await self._start(core, self._stop):
+            return
+        try:
+            await self._note_address(core.address)
+            shown = self._config.core_name, self._config.shard_name
+            log.log(self._level, "%s is active for the shard %s", *shown)
+            self._level = logging.WARNING  # from now on, it is no start but a take-over
+            lost = asyncio.create_task(core.ledger_lost.wait())
+            kept = asyncio.create_task(self._membership.keep())
+            stopped = asyncio.create_task(self._stop.wait())
+            tasks = (lost, kept, stopped)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+        finally:
+            await core.stop()
+        if kept.done() and not kept.cancelled():
+            await kept  # raises: another program has the name
+
+    async def _stand_by(self) -> Ledger | None:
+        """Return the ledger once nobody else is active; None if stopped before."""
+        config = self._config
+        async with StandbyServer(config) as server:
+
+            async def waiting(active: ActiveCore | None) -> None:
+                if not server.is_open:
+                    await self._note_address(await server.open())
+                before, server.active = server.active, active
+                if active is not None and (before is None or before.backend != active.backend):
+                    log.warning(
+                        "standing by for the shard %s: %s is active",
+                        *(config.shard_name, active.shown),
+                    )
+                    self._level = logging.WARNING
+
+            return await self._unless_stopped(self._membership.stand_by(self._take, waiting))
+
+    async def _take(self) -> Ledger:
+        config = self._config
+        return await PostgresqlLedger.open(
+            config.ledger,
+            policy=config.policy,
+            now=time.time_ns,
+            shard=config.shard_name,
+            core=config.core_name,
+        )
+
+    async def _note_address(self, address: str) -> None:
+        """Tell where this core listens, which stays the same."""
+        if not self._is_listening:
+            self._is_listening = True
+            self._config = replace(self._config, grpc=address)
+            self._listening(address)
+            await self._membership.move(self._config.advertise or _called(address))
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Return the result of some work; None if stopped before it has ended."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+            if working.cancelled():
+                return None
+        return await working
+
+
+def _called(address: str) -> str:
+    """Return how others call what listens at an address: a wildcard is no host."""
+    if address.startswith("unix:"):
+        return address
+    found = Address.parse(address)
+    if found.is_wildcard:
+        found = replace(found, host=socket.gethostname())
+    return str(found)

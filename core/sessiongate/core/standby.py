@@ -1,0 +1,77 @@
+"""The gRPC server of a core that stands by; it makes room for the real one."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+
+from sessiongate.core.errors import StandbyError
+from sessiongate.core.fleet.directory import ActiveCore
+from sessiongate.core.grpc.call_counts import CallCounts
+from sessiongate.core.grpc.health import Health
+from sessiongate.core.grpc.reflection import add_reflection
+from sessiongate.core.grpc.standby_service import add_refusals
+from sessiongate.core.grpc.stream_quota import StreamQuota
+from sessiongate.core.listening import CoreListener
+from sessiongate.core.settings import CoreConfig
+from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
+
+
+class StandbyServer:
+    """Answers NOT_SERVING, and every call with who is active, from `open` to the block's end."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._config = config
+        self._listener: CoreListener | None = None
+        self.active: ActiveCore | None = None  # as far as is known
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are answered."""
+        return self._listener is not None
+
+    async def open(self) -> str:
+        """Listen where the core would; return the address. Raises `ListenError`."""
+        config = self._config
+        listener = CoreListener(config, CallCounts())
+        services: tuple[str, ...] = SERVICES
+        if config.can_act:
+            from sessiongate.v1 import session_action_service_pb2  # noqa: F401 - registers it
+
+            services = (*services, SESSION_ACTION_SERVICE)
+        add_refusals(services, listener.server, self._refusal)
+        streams = StreamQuota(config.limits.max_watchers)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(services, streams), listener.server)
+        if config.reflection:
+            add_reflection((*services, HEALTH_SERVICE), listener.server)
+        address = listener.open()
+        await listener.server.start()
+        self._listener = listener
+        return address
+
+    def _refusal(self) -> StandbyError:
+        shard, active = self._config.shard_name, self.active
+        if active is None:
+            text = f"this core stands by for the shard {shard}; who is active is not known now"
+            return StandbyError(text, shard=shard)
+        return StandbyError(
+            f"this core stands by for the shard {shard}; {active.shown} is active",
+            shard=shard,
+            active=active.name,
+            address=active.address or "",
+        )
+
+    async def __aenter__(self) -> StandbyServer:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._listener is not None:
+            await self._listener.stop(None)  # there is nothing to finish
+            self._listener.close()

@@ -1,0 +1,102 @@
+"""Real cores that share a ledger in a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sessiongate.client import CallError, Client
+from sessiongate.core.fleet.directory import Directory, Fleet
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from tests.core.engines import Engine
+from tests.polling import eventually
+from tests.program import ForkedProgram
+
+
+class FleetCore(ForkedProgram):
+    """A running ``sessiongate core`` of a fleet, which listens."""
+
+    def __init__(self, url: str, name: str, source: str, *arguments: str, shard: str = "") -> None:
+        self.name = name
+        shards = ("--shard", shard) if shard else ()
+        super().__init__(
+            *("core", "--grpc", "127.0.0.1:0", "--source", source, "--name", name),
+            *(*shards, *arguments),
+            SESSIONGATE_LEDGER=url,
+        )
+        try:
+            self.address = self.expect("^listening on (.*)$")[1]
+        except BaseException:
+            self.close()
+            raise
+
+    def ids(self) -> set[int]:
+        """Return the ids of its sessions. Raises `CallError`."""
+        with Client(self.address) as client:
+            return {each.id for each in client.sessions()}
+
+    def ids_in_time(self) -> set[int]:
+        """Return the ids as soon as there is an answer."""
+        found = eventually(self._answer, lambda answer: not isinstance(answer, CallError))
+        assert isinstance(found, set)
+        return found
+
+    def _answer(self) -> set[int] | CallError:
+        try:
+            return self.ids()
+        except CallError as error:
+            return error
+
+
+class FleetLedger:
+    """A ledger, and what it tells of the fleet."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.database = engine.database()
+        self.url = engine.url(self.database)
+        self._directory = Directory(LedgerPlace.parse(self.url), "tests")
+
+    def fleet(self) -> Fleet:
+        """Return the fleet as it is now."""
+        return self._directory.read()
+
+    def active(self, shard: str = "default") -> str | None:
+        """Return the name of a shard's active core."""
+        found = self.fleet().shard(shard)
+        return found.active.name if found and found.active else None
+
+    def end_pen(self, shard: str = "default") -> None:
+        """End the connection by which a shard's active core writes, as an operator might."""
+        found = self.fleet().shard(shard)
+        assert found
+        assert found.active
+        self.engine.server.execute(f"SELECT pg_terminate_backend({found.active.backend.pid})")
+
+    def until_active(self, name: str, shard: str = "default") -> None:
+        """Wait until a core is active."""
+        eventually(lambda: self.active(shard), lambda found: found == name)
+
+    def until_standing_by(self, *names: str, shard: str = "default") -> None:
+        """Wait until exactly these cores stand by."""
+
+        def standing_by() -> set[str]:
+            fleet = self.fleet()
+            found = fleet.shard(shard)
+            return {each.name for each in fleet.standing_by(found)} if found else set()
+
+        eventually(standing_by, lambda found: found == {*names})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._directory.close()
+
+
+@contextmanager
+def fleet_ledger(engine: Engine) -> Iterator[FleetLedger]:
+    """Make a ledger in a server; read it until the block ends."""
+    ledger = FleetLedger(engine)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

@@ -1,0 +1,119 @@
+"""Cores of one shard: one is active, the others stand by; real programs, a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from sessiongate.client import CallError, Reason
+from tests.core.engines import Engine, running_engine
+from tests.faults.documents import write_document
+from tests.fleet import FleetCore, FleetLedger, fleet_ledger
+from tests.polling import eventually
+from tests.postgres import PASSWORD
+from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
+from tests.snippets import texts
+
+(SETTINGS,) = texts("docs/fleet.md", "toml")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with running_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Iterator[FleetLedger]:
+    with fleet_ledger(engine) as ledger:
+        yield ledger
+
+
+def serves(address: str) -> bool:
+    """Return what a core's health says."""
+    with channel(address) as opened:
+        stub: Any = HealthStub(opened)  # its stub file lacks the calls
+        answer = stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
+        return bool(answer.status == HealthCheckResponse.SERVING)
+
+
+def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Path) -> None:
+    document = tmp_path / "app.json"
+    write_document(document, 3)
+    source = f"document:{document}?name=app&interval=0.2"
+    with FleetCore(ledger.url, "core-a", source) as first:
+        await_ready(first.address)
+        ids = first.ids()
+        assert len(ids) == 3
+        with FleetCore(ledger.url, "core-b", source) as second:
+            second.expect(f"standing by for the shard default: core-a at {first.address} is active")
+            assert ledger.active() == "core-a"
+            ledger.until_standing_by("core-b")
+            assert not serves(second.address)
+            with pytest.raises(CallError, match=f"core-a at {first.address} is active") as refused:
+                second.ids()
+            assert refused.value.reason == Reason.CORE_STANDBY
+            stated = {"shard": "default", "active": "core-a", "address": first.address}
+            assert refused.value.metadata == stated
+            ledger.end_pen()
+            ledger.until_active("core-b")
+            first.expect(f"core-b at {second.address} has become active")
+            first.expect("standing by")
+            assert second.ids_in_time() == ids
+            assert serves(second.address)
+            second.process.kill()
+            ledger.until_active("core-a")
+            assert first.ids_in_time() == ids
+            write_document(document, 4)
+            more = eventually(first.ids, lambda found: len(found) == 4)
+            assert more > ids
+            with FleetCore(ledger.url, "core-b", source) as again:
+                again.expect("standing by")
+                first.process.terminate()
+                assert first.wait() == 0
+                ledger.until_active("core-b")
+                assert again.ids_in_time() == more
+
+
+def test_the_documented_core_has_its_name_and_its_sources_for_itself(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    """A name that is taken, and a source of another shard, are refused by name."""
+    password, config, document = (tmp_path / name for name in ("pw", "s.toml", "app.json"))
+    password.write_text(PASSWORD)
+    write_document(document, 2)
+    stated = SETTINGS.replace("db.example.com/sessiongate", ledger.url.rpartition("@")[2])
+    for file in ("ledger.password", "orders.password"):
+        stated = stated.replace(f"/etc/sessiongate/{file}", str(password))
+    config.write_text(stated)
+    insecure = ("--config", config, "--insecure")
+    checked = run("check-config", *insecure)
+    assert checked.returncode == 0, checked.stderr
+    source = f"document:{document}?name=app"
+    plain = (*insecure, "--grpc", "127.0.0.1:0", "--source", source)
+    with ForkedProgram("core", *plain) as first:
+        first.expect("^listening on ")
+        (east,) = [each for each in ledger.fleet().shards if each.active]
+        assert (east.name, east.active and east.active.shown) == (
+            "east",
+            "core-a at core-a.example.com:50051",
+        )
+        second = run("core", *plain)
+        assert second.returncode == 2
+        assert "has a core named core-a already: sessiongate core core-a" in second.stderr
+        other = ("--shard", "west", "--name", "core-c")
+        refused = run("core", *plain, *other)
+        assert refused.returncode == 2
+        assert "has the source 'app' in the shard 'east'" in refused.stderr
+    with ForkedProgram("core", *plain[:-1], f"{source}-2") as without:
+        without.expect("source app is not configured any longer: ended its 2 sessions")
+        without.expect("^listening on ")
+        with ForkedProgram("core", *plain, *other) as moved:
+            moved.expect("^listening on ")
+            ledger.until_active("core-c", "west")
+            assert ledger.active("east") == "core-a"
