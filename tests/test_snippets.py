@@ -76,6 +76,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     client.test_the_third_program_looks_back: [
         "docs/client.md: Past sessions: python",
     ],
+    client.test_the_program_for_several_cores_finds_one: [
+        "docs/client.md: Several cores: python",
+    ],
     client.test_the_second_program_follows: [
         "docs/client.md: Follow the sessions: python",
     ],

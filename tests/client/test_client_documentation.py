@@ -78,7 +78,24 @@ def test_the_programs_are_typed(tmp_path: Path) -> None:
         timeout=PATIENCE,
         check=False,
     )
-    assert (len(files), checked.returncode) == (3, 0), checked.stdout + checked.stderr
+    assert (len(files), checked.returncode) == (4, 0), checked.stdout + checked.stderr
+
+
+def test_the_program_for_several_cores_finds_one(core: str) -> None:
+    (text,) = texts(DOCUMENT, "python", "Several cores")
+    for number, address in ((1, "127.0.0.1:1"), (2, core)):
+        name = f"front-{number}.example:50051"
+        assert name in text
+        text = text.replace(name, address)
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("3\n", "")
 
 
 def test_each_method_is_described() -> None:

@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from sessiongate.v1.history_service_pb2_grpc import HistoryServiceStub
 from sessiongate.v1.service_names import HISTORY_SERVICE, SESSION_SERVICE, SOURCE_SERVICE
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
 
 if TYPE_CHECKING:  # else imported when used
     from sessiongate.v1.session_action_service_pb2 import (
@@ -16,8 +19,11 @@ if TYPE_CHECKING:  # else imported when used
     from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceStub
 
 Metadata = Callable[[], Iterable[tuple[str, str]]]
+Sent = list[tuple[str, str]]  # the metadata of one call
 
 CALL_TIMEOUT = 5.0
+# The requests that act, by name: few programs import them.
+ACTS = frozenset(("TerminateSessionRequest", "CancelStatementRequest"))
 _MAX_WAIT = 5.0  # seconds that a core waits until an action's end is known, unless told otherwise
 
 # The contract keeps a page under 3 MiB, so this, gRPC's own default, is large enough.
@@ -26,7 +32,8 @@ MAX_MESSAGE_BYTES = 4 << 20
 DEFAULT_READ_AHEAD = 128 << 10
 
 
-# Only reads, so retrying is safe. All attempts share the call's one deadline.
+# Only reads, so retrying is safe. All attempts share the call's one deadline. If there are several
+# cores, the next one is tried instead.
 _RETRIES = {
     "name": [
         {"service": SESSION_SERVICE, "method": "ListSessions"},
@@ -50,16 +57,25 @@ _RETRIES = {
 # gRPC opens another (gRFC A105).
 _CONNECTIONS = 1000
 
-_SERVICE_CONFIG = {
-    "methodConfig": [_RETRIES],
-    "connectionScaling": {"maxConnectionsPerSubchannel": _CONNECTIONS},
-}
+
+class CoreStubs:
+    """The methods of one core, on a channel to it."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.sessions = SessionServiceStub(channel)
+        self.sources = SourceServiceStub(channel)
+        self.history = HistoryServiceStub(channel)
 
 
-def channel_options(read_ahead: int) -> list[tuple[str, Any]]:
-    """Return the options of a channel."""
+def channel_options(read_ahead: int, *, retries: bool) -> list[tuple[str, Any]]:
+    """Return the options of a channel; with ``retries``, gRPC repeats calls that find no core."""
+    config = {
+        "methodConfig": [_RETRIES] if retries else [],
+        "connectionScaling": {"maxConnectionsPerSubchannel": _CONNECTIONS},
+    }
     return [
-        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+        ("grpc.service_config", json.dumps(config)),
         ("grpc.max_connections_per_subchannel_cap", _CONNECTIONS),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         # Finds a core that is back within a second, however long it was away.
@@ -90,9 +106,7 @@ def action_timeout(
     return timeout + (stated if request.HasField("max_wait") else _MAX_WAIT)
 
 
-def call_metadata(
-    token: str | Callable[[], str] | None, metadata: Metadata | None
-) -> list[tuple[str, str]]:
+def call_metadata(token: str | Callable[[], str] | None, metadata: Metadata | None) -> Sent:
     """Return the metadata of a call that begins now. Raises what the functions raise."""
     sent = [] if metadata is None else [*metadata()]
     if token is not None:

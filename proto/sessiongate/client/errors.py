@@ -62,6 +62,11 @@ class ClosedError(CallError):
         return False
 
 
+def moved_on() -> CallError:
+    """Return the error of a call that was ended because another core is called now."""
+    return CallError(grpc.StatusCode.UNAVAILABLE, None, "the core was lost; another one is called")
+
+
 def call_error(error: Any) -> CallError:
     """Convert an error of gRPC's, from a synchronous call or an asyncio one."""
     info = _info(error.trailing_metadata())

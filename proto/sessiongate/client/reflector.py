@@ -17,6 +17,7 @@ from typing import NamedTuple
 import grpc
 
 from sessiongate.client.age import AgeBound, Clock
+from sessiongate.client.cores import SILENCE, Cores
 from sessiongate.client.errors import CallError
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.errors import Reason
@@ -26,9 +27,6 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSessionsResponse,
 )
 
-# Seconds without a message after which the core is lost: it promises one a second.
-SILENCE = 5.0
-
 # Seconds before the core is called again: doubles from the first to the last.
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.05, 1.0
 # Seconds before a stream that makes the copy look old is renewed: doubles from the first to
@@ -37,6 +35,9 @@ _FIRST_RENEWAL, _LAST_RENEWAL = 0.25, 15.0
 
 Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
 BlockingWatch = Callable[[WatchSessionsRequest], Generator[WatchSessionsResponse]]
+
+
+_ONE = Cores(("",))  # unless there are several
 
 
 class Began(NamedTuple):
@@ -56,7 +57,11 @@ Event = Began | Lost | WatchSessionsResponse
 
 
 class Reflector:
-    """Follows a core. ``revision`` returns what to resume from; 0 asks for a snapshot."""
+    """Follows a core. ``revision`` returns what to resume from; 0 asks for a snapshot.
+
+    If there are several ``cores``, it begins with a snapshot at each that is called next:
+    a revision of one core means nothing to another.
+    """
 
     def __init__(
         self,
@@ -65,12 +70,15 @@ class Reflector:
         *,
         staleness: float = SILENCE,
         clock: Clock = elapsed,
+        cores: Cores | None = None,
     ) -> None:
         """Renew a stream that makes the copy look older than half of ``staleness`` seconds."""
         self._revision = revision
         self._filter = filter
         self._staleness = staleness
         self._clock = clock
+        self._cores = cores or _ONE
+        self._position = self._cores.position  # of the core that the revision is of
         self._marks = AgeBound(clock)  # of the stream that is read
         self._proof: AgeBound | None = None  # of the stream that last brought a state
         self._must_restart = False
@@ -98,6 +106,8 @@ class Reflector:
         while True:
             request = self._begin()
             yield Began(bool(request.resume_revision))
+            if self._position != self._cores.position:
+                continue
             try:
                 async with aclosing(watch(request)) as messages:
                     is_worn = False
@@ -121,6 +131,8 @@ class Reflector:
         while True:
             request = self._begin()
             yield Began(bool(request.resume_revision))
+            if self._position != self._cores.position:
+                continue
             try:
                 with closing(watch(request)) as messages:
                     is_worn = False
@@ -137,6 +149,9 @@ class Reflector:
             time.sleep(pause)
 
     def _begin(self) -> WatchSessionsRequest:
+        position = self._cores.position
+        self._must_restart |= position != self._position
+        self._position = position
         resume = 0 if self._must_restart else self._revision()
         self._has_restarted = not resume
         self._must_restart = False
@@ -171,6 +186,8 @@ class Reflector:
         """Note that a stream has ended; return the seconds to wait."""
         self._proof = None
         self._must_restart = error.code is grpc.StatusCode.OUT_OF_RANGE
+        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:  # a stream has none: it was silent
+            self._cores.lose(self._position)
         pause, self._backoff = self._backoff, min(self._backoff * 2, _LAST_BACKOFF)
         return pause * random.uniform(0.5, 1)  # noqa: S311
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from sessiongate.client.cores import SILENCE, Cores
 from sessiongate.client.errors import CallError
-from sessiongate.client.reflector import SILENCE, Began, Event, Lost, Reflector
+from sessiongate.client.reflector import Began, Event, Lost, Reflector
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
@@ -34,9 +35,15 @@ class Update(NamedTuple):
 class SessionCopy:
     """Sessions by id and sources by name, as they were at one revision of the core's table."""
 
-    def __init__(self, filter: SessionFilter | None = None, *, staleness: float = SILENCE) -> None:
+    def __init__(
+        self,
+        filter: SessionFilter | None = None,
+        *,
+        staleness: float = SILENCE,
+        cores: Cores | None = None,
+    ) -> None:
         """Hold nothing yet. ``staleness`` is in seconds: see `Reflector`."""
-        self.reflector = Reflector(self._resume_revision, filter, staleness=staleness)
+        self.reflector = Reflector(self._resume_revision, filter, staleness=staleness, cores=cores)
         self.revision = 0
         self._sessions: dict[int, Session] = {}
         self._sources: dict[str, SourceStatus] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,9 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.client.asynchronous import AsyncClient
-from sessiongate.client.channel import DEFAULT_READ_AHEAD
-from sessiongate.client.errors import CallError
+from sessiongate.client.channel import ACTS, DEFAULT_READ_AHEAD, CoreStubs
+from sessiongate.client.cores import Cores
+from sessiongate.client.errors import CallError, moved_on
 from sessiongate.gateway.http.work import asker
 from sessiongate.runtime.auth.core_token import read_core_tokens
 from sessiongate.runtime.auth.identity import (
@@ -35,8 +36,6 @@ from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSession
 _Request = TypeVar("_Request")
 _Listing = ListSessionsRequest | CountSessionsRequest
 _OfPast = ListPastSessionsRequest | CountPastSessionsRequest
-# By name: a gateway without actions does not import them.
-_ACTS = frozenset(("TerminateSessionRequest", "CancelStatementRequest"))
 _Response = TypeVar("_Response")
 
 # Calls in progress, except streams. The core answers one after the other: with 64 lists it answers
@@ -51,7 +50,7 @@ EVENTS_AHEAD = 16 << 10
 
 
 class CoreClient(AsyncClient):
-    """A channel to one core. Sends the core's token, if there is one, and names the caller.
+    """Calls a core, or one of several. Sends the token, if there is one, and names the caller.
 
     Bounds the calls in progress; further ones wait in order. The first call of a request fails
     if it has to wait for long. The others wait as long as the request may take: its response
@@ -60,7 +59,7 @@ class CoreClient(AsyncClient):
 
     def __init__(
         self,
-        address: str,
+        address: str | Iterable[str] | Cores,
         timeout: float,
         tls: ClientTls | None = None,
         token_file: Path | None = None,
@@ -90,13 +89,12 @@ class CoreClient(AsyncClient):
             observe=observe,
             read_ahead=ahead,
         )
-        self._health: Any = HealthStub(self._channel)  # its methods have no types
         self._checking: asyncio.Future[None] | None = None
         self._lists, self._others = asyncio.Semaphore(_LISTS), asyncio.Semaphore(_OTHERS)
         self._pasts, self._acts = asyncio.Semaphore(_PASTS), asyncio.Semaphore(_ACTIONS)
 
     async def check(self) -> None:
-        """Raise `CallError` unless the core says that it can answer now.
+        """Raise `CallError` unless a core says that it can answer now.
 
         Waits for no other call. All who check at the same time share one call.
         """
@@ -106,14 +104,18 @@ class CoreClient(AsyncClient):
 
     async def _check(self) -> None:
         request = HealthCheckRequest(service=SESSION_SERVICE)
-        answer = await super()._call(self._health.Check, request, None)
-        if answer.status != HealthCheckResponse.SERVING:
-            text = "the core is not ready to answer yet"
-            raise CallError(grpc.StatusCode.UNAVAILABLE, Reason.NOT_READY, text)
+        for _ in self.cores.addresses:
+            position = self.cores.position
+            answer = await super()._call(_health_check, request, None)
+            if answer.status == HealthCheckResponse.SERVING:
+                return
+            self.cores.lose(position)
+        text = "the core is not ready to answer yet"
+        raise CallError(grpc.StatusCode.UNAVAILABLE, Reason.NOT_READY, text)
 
     async def _call(
         self,
-        method: Callable[..., Awaitable[_Response]],
+        method: Callable[[CoreStubs], Callable[..., Awaitable[_Response]]],
         request: _Request,
         timeout: float | None,  # noqa: ASYNC109 - as in the method that this wraps
     ) -> _Response:
@@ -122,13 +124,41 @@ class CoreClient(AsyncClient):
             places = self._lists
         elif isinstance(request, _OfPast):
             places = self._pasts
-        elif type(request).__name__ in _ACTS:
+        elif type(request).__name__ in ACTS:
             places = self._acts
         await _take(places)
         try:
             return await super()._call(method, request, timeout)
         finally:
             places.release()
+
+
+class OneCore:
+    """Pages of one core: those of two show two states, whose versions cannot be compared."""
+
+    def __init__(self, client: CoreClient) -> None:
+        self._cores = client.cores
+        self._position: int | None = None  # of the core that answered
+
+    async def answer(
+        self, method: Callable[[_Request], Awaitable[_Response]], request: _Request
+    ) -> _Response:
+        """Return a core's answer. Raises `CallError`, also if it would be another core's."""
+        while True:
+            before = self._cores.position
+            answer = await method(request)
+            now = self._cores.position
+            if self._position is None and now != before:
+                continue  # which core has answered is not known
+            if self._position not in (None, now):
+                raise moved_on()
+            self._position = now
+            return answer
+
+
+def _health_check(core: CoreStubs) -> Any:
+    stub: Any = HealthStub(core.channel)  # its methods have no types
+    return stub.Check
 
 
 async def _take(places: asyncio.Semaphore) -> None:
