@@ -26,6 +26,7 @@ from tests import test_watch_documentation as watch
 from tests.client import test_client_documentation as client
 from tests.gateway import test_cross_origin as cross_origin
 from tests.gateway import test_generated_clients as generated
+from tests.gateway import test_several_cores as several_cores
 from tests.snippets import ROOT, snippets
 
 Test = Callable[..., None]
@@ -78,6 +79,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     client.test_the_program_for_several_cores_finds_one: [
         "docs/client.md: Several cores: python",
+    ],
+    several_cores.test_the_first_core_may_be_away: [
+        "docs/operations.md: Several cores: toml",
     ],
     client.test_the_second_program_follows: [
         "docs/client.md: Follow the sessions: python",

@@ -134,7 +134,7 @@ class Gateway:
 @contextmanager
 def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
     """Run a gateway, on a free port unless one is given; it must exit with its ``exit_code``."""
-    config = GatewayConfig(core=core, **{"http": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
+    config = GatewayConfig(core=tuple(core.split(",")), **{"http": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
     here, there = multiprocessing.Pipe()
     process = FORKING.Process(target=forked.gateway, args=(dict(os.environ), config, there))
     process.start()
@@ -209,7 +209,7 @@ async def in_process(
     core: str, look_up: LookUp = by_dns, /, **settings: object
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Open a client of a gateway's application, with no server in between."""
-    app = create_app(GatewayConfig(core=core, **settings), look_up)  # type: ignore[arg-type]
+    app = create_app(GatewayConfig(core=tuple(core.split(",")), **settings), look_up)  # type: ignore[arg-type]
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(

@@ -128,7 +128,7 @@ class Stream:
 
 @asynccontextmanager
 async def opened(core: Core, *headers: tuple[bytes, bytes]) -> AsyncIterator[Stream]:
-    app = create_app(GatewayConfig(core="127.0.0.1:1", replica_staleness=0))
+    app = create_app(GatewayConfig(core=("127.0.0.1:1",), replica_staleness=0))
     stream = Stream()
     async with app.router.lifespan_context(app), asyncio.timeout(LONG):
         app.state.events = Events(core.watch, stream.stopping)

@@ -184,7 +184,7 @@ def test_nothing_is_held_for_an_answer_whose_last_reader_left_while_it_was_made(
     core.pages = [page(1, 3000)]
 
     async def main() -> None:
-        app = create_app(GatewayConfig(core=address, replica_staleness=0.0))
+        app = create_app(GatewayConfig(core=(address,), replica_staleness=0.0))
         async with app.router.lifespan_context(app), asyncio.timeout(5):
             flight: InFlight = app.state.in_flight
             readers = [
@@ -207,7 +207,7 @@ def test_nothing_is_held_for_a_reader_who_left(scripted: tuple[ScriptedCore, str
     core.pages = [page(1, 1000)]
 
     async def main() -> None:
-        app = create_app(GatewayConfig(core=address, replica_staleness=0.0))
+        app = create_app(GatewayConfig(core=(address,), replica_staleness=0.0))
         async with app.router.lifespan_context(app), asyncio.timeout(5):
             exchange = Exchange("/v1/sessions", query=b"sort=idle", stuck=asyncio.Event())
             readers = [asyncio.create_task(exchange.run(app))]

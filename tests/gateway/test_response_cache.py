@@ -134,7 +134,7 @@ def told(answer: Exchange) -> Told:
 
 def run(test: Callable[[Pair], Any], **settings: object) -> None:
     async def main() -> None:
-        config = GatewayConfig(core="127.0.0.1:1", replica_staleness=0.0, **settings)  # type: ignore[arg-type]
+        config = GatewayConfig(core=("127.0.0.1:1",), replica_staleness=0.0, **settings)  # type: ignore[arg-type]
         apps = [create_app(config) for _ in range(2)]
         async with (
             apps[0].router.lifespan_context(apps[0]),

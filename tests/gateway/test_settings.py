@@ -41,8 +41,6 @@ def test_the_defaults_are_the_documented_ones() -> None:
     ("key", "value"),
     [
         ("http", "[::1]:0"),
-        ("core", "db-1.internal:50051"),
-        ("core", "unix:/run/core.sock"),
         ("public_url", "https://sessions.example"),
         ("public_url", "http://[2001:db8::1]:8080/some/path/"),
         ("allowed_host", ["sessions.example", "192.0.2.1", "::1"]),
@@ -52,6 +50,34 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_a_good_value_is_taken(key: str, value: object) -> None:
     taken = getattr(read_group(GatewayConfig, {key: value}), key)
     assert (list(taken) if key == "allowed_host" else taken) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("db-1.internal:50051", ("db-1.internal:50051",)),
+        ("unix:/run/core.sock", ("unix:/run/core.sock",)),
+        ("a:1,b:2, [::1]:3", ("a:1", "b:2", "[::1]:3")),
+        (["a:1", "unix:/run/core.sock"], ("a:1", "unix:/run/core.sock")),
+        ("a:1,b:2,a:1", ("a:1", "b:2")),
+    ],
+)
+def test_cores_are_a_list(given: object, read: tuple[str, ...]) -> None:
+    assert read_group(GatewayConfig, {"core": given}).core_addresses == read
+
+
+@pytest.mark.parametrize("given", ["a:1,", ",", "a:1;b:2", "a:1,b", ["a:1", ""], [], ["a:1,b:2"]])
+def test_each_core_must_be_an_address(given: object) -> None:
+    with pytest.raises(ValueError, match=r"^core: must be HOST:PORT"):
+        read_group(GatewayConfig, {"core": given})
+
+
+@pytest.mark.parametrize("given", ["app:hun,ter2@a:1", ["http://app:hun,ter2@a:1", "b:2"]])
+def test_no_part_of_a_password_is_repeated(given: object) -> None:
+    with pytest.raises(ValueError, match=r"^core: must be HOST:PORT") as caught:
+        read_group(GatewayConfig, {"core": given})
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

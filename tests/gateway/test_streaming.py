@@ -120,7 +120,7 @@ from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.asgi import Exchange
 
 async def main():
-    app = create_app(GatewayConfig(core=sys.argv[1], replica_staleness=0.0))
+    app = create_app(GatewayConfig(core=(sys.argv[1],), replica_staleness=0.0))
     async with app.router.lifespan_context(app):
         await Exchange("/v1/sessions/1").run(app)
         before = {*sys.modules}

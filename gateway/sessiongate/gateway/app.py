@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from sessiongate.client.cores import Cores
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.events import Events
@@ -46,14 +48,20 @@ from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.rarely import Rarely
 from sessiongate.runtime.suggestion import as_question, shorten
 from sessiongate.runtime.telemetry.tracing import open_spans
 
+log = logging.getLogger(__name__)
 
-def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
+
+def create_app(
+    config: GatewayConfig, look_up: LookUp = by_dns, cores: Cores | None = None
+) -> Starlette:
     """Create a gateway in front of a core; its lifespan opens and closes the channel.
 
-    ``look_up`` finds the names of addresses; it is called in threads.
+    ``look_up`` finds the names of addresses; it is called in threads. ``cores`` are those of the
+    configuration, if others call them too.
 
     Every error response is a JSON:API document; for unexpected errors, its text is
     fixed. Raises `FileError` if a file for checking callers' credentials cannot be used.
@@ -64,11 +72,17 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     credentials = config.protection.credentials()
     authenticator = Authenticator(credentials)
 
+    called = cores or Cores.drawn(config.core_addresses)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        rarely = Rarely(log)  # while all are away, each request goes round
+        called.on_change(
+            lambda: rarely.warn(f"a core was lost; now calling the one at {called.address}")
+        )
         connect = partial(
             CoreClient,
-            config.core_address,
+            called,
             config.core_timeout,
             config.core_tls,
             config.core_token_path,
@@ -84,7 +98,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
         app.state.documents = DocumentCache(app.state.in_flight)
         app.state.host_names = names = HostNames(look_up)
-        app.state.events = Events(watching.watch_sessions, stopping)
+        app.state.events = Events(watching.watch_sessions, stopping, called)
         sampling = nullcontext() if metrics is None else metrics.lag.sampling()
         try:
             async with (
@@ -119,8 +133,8 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     if config.ui:
         inner = PageMiddleware(inner)
     hosts = TrustedHosts(inner, config)
-    log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
-    app.middleware_stack = admission = Admission(hosts, config.limits, log, metrics)
+    request_log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
+    app.middleware_stack = admission = Admission(hosts, config.limits, request_log, metrics)
     spans = open_spans("gateway")
     if spans is not None:
         from sessiongate.gateway.http.request_spans import RequestSpans
@@ -135,7 +149,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     if spans is None:
         # The server asks it for each request before it starts a task.
         app.state.at_once = AtOnce(
-            cross_origin, forwarded, admission, hosts, path, authentication, cache, log
+            cross_origin, forwarded, admission, hosts, path, authentication, cache, request_log
         )
     return app
 
@@ -158,7 +172,7 @@ async def open_view(
     if not staleness:
         yield direct
         return
-    replica = Replica(client.watch_sessions, staleness=staleness, clock=elapsed)
+    replica = Replica(client.watch_sessions, staleness=staleness, clock=elapsed, cores=client.cores)
     tasks = [asyncio.create_task(replica.run())]
     if metrics is not None:
         tasks.append(asyncio.create_task(metrics.follow(replica)))

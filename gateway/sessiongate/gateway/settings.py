@@ -38,9 +38,17 @@ _ORIGIN = re.compile(
 _URL = re.compile(r"[!#-&(-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
 
 
+def _core_addresses(value: object) -> tuple[str, ...]:
+    """Read addresses to connect to: text with commas between them, or a list of a file."""
+    if isinstance(value, list) and value:
+        texts = value
+    else:  # part of a password would not look like one, and would be repeated
+        texts = [value] if "@" in str(value) else str(value).split(",")
+    return tuple(dict.fromkeys(map(_core_address, texts)))
+
+
 def _core_address(value: object) -> str:
-    """Read an address to connect to."""
-    address = grpc_listener(value)
+    address = grpc_listener(value.strip() if isinstance(value, str) else value)
     if not address.startswith("unix:") and Address.parse(address).port == 0:
         raise must_be("an address with a port from 1 to 65535", value)
     return address
@@ -158,13 +166,14 @@ class HttpSettings(LinkSettings):
 
 @dataclass(frozen=True)
 class UpstreamSettings(CoreTokenSettings):
-    """The settings of the connection to a core."""
+    """The settings of the connection to a core, or to several of one fleet."""
 
-    core: str | None = setting(
+    core: tuple[str, ...] | None = setting(
         None,
-        _core_address,
-        f"Address of a running core (default: {DEFAULT_ADDRESS}; a server starts its own instead).",
-        "ADDRESS",
+        _core_addresses,
+        "Address of a running core, or several of one fleet with commas between them; one is called"
+        f" at a time (default: {DEFAULT_ADDRESS}; a server starts its own instead).",
+        "ADDRESSES",
     )
     core_timeout: float = setting(
         5.0, seconds, "Maximum time to wait for a response from the core.", "SECONDS"
@@ -188,9 +197,20 @@ class UpstreamSettings(CoreTokenSettings):
                 raise ValueError(f"{name}: requires --{other.replace('_', '-')}")
 
     @property
-    def core_address(self) -> str:
-        """The core's address, or the default one."""
-        return self.core or DEFAULT_ADDRESS
+    def core_addresses(self) -> tuple[str, ...]:
+        """The addresses of cores, or the default one."""
+        return self.core or (DEFAULT_ADDRESS,)
+
+    @property
+    def cores_shown(self) -> str:
+        """The addresses in one text."""
+        return ", ".join(self.core_addresses)
+
+    @property
+    def core_named(self) -> str:
+        """What to call a core whose address is one of these."""
+        one_of = "" if len(self.core_addresses) == 1 else "one of "
+        return f"the core at {one_of}{self.cores_shown}"
 
     @property
     def core_tls(self) -> ClientTls | None:

@@ -23,7 +23,7 @@ from sessiongate.gateway.representation.count import (
     counts_url,
     values_of,
 )
-from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.client import CoreClient, OneCore
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.gateway.upstream.version import NO_VERSION, Version, version_of
 from sessiongate.runtime.counted import CountedValues, ValueCounts
@@ -75,10 +75,10 @@ async def _by_core(
     request = CountSessionsRequest(filter=selector.filter(), by=[COUNTED_BY[one] for one in by])
     request.skip = page.offset
     found: list[tuple[CountedValues, int]] = []
-    version = NO_VERSION
+    version, one = NO_VERSION, OneCore(core)
     while True:
         request.page_size = page.size - len(found)
-        response = await core.count_sessions(request)
+        response = await one.answer(core.count_sessions, request)
         version = version.and_older(version_of(response))
         counts = await work(_read(by, response.groups))
         if counts is None:

@@ -15,6 +15,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sessiongate.client.cores import Cores
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch, silence
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.subscriber import EventSubscriber, Pieces, parts_of
@@ -54,8 +55,9 @@ _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; try 
 class Events:
     """State that all readers share: the core to watch, rendered sessions, the shutdown."""
 
-    def __init__(self, watch: Watch, stopping: Shutdown) -> None:
+    def __init__(self, watch: Watch, stopping: Shutdown, cores: Cores | None = None) -> None:
         self.watch = watch
+        self.cores = cores
         self.stopping = stopping
         self.pieces = Pieces()
         self.opening = OpeningQueue()
@@ -154,7 +156,7 @@ async def _follow(
     `CallError` if the core is unavailable before anything was yielded.
     """
     has_sent, due, ends = False, time.monotonic() + ALIVE, _ends(events.stopping)
-    reflector = Reflector(lambda: reader.revision, reader.filter)
+    reflector = Reflector(lambda: reader.revision, reader.filter, cores=events.cores)
     async with aclosing(reflector.follow(events.watch)) as following:
         while (end := ends()) is None:
             try:

@@ -78,14 +78,16 @@ def refuse_cleartext_secrets(
     context: typer.Context, upstream: UpstreamSettings, names: Sequence[str] = ("core_token_file",)
 ) -> None:
     """Refuse to send what these settings name, a token or password, in clear over a network."""
-    address = upstream.core_address
-    if upstream.core_tls is not None or _is_private(address):
+    open_to_others = [each for each in upstream.core_addresses if not _is_private(each)]
+    if upstream.core_tls is not None or not open_to_others:
         return
     for name in names:
         if getattr(upstream, name):
             what = "token" if name == "core_token_file" else "password"
-            text = f"the {what} would be sent to {address} unencrypted; add TLS (--core-ca)"
-            refuse(context, text, name)
+            to = ", ".join(open_to_others)
+            refuse(
+                context, f"the {what} would be sent to {to} unencrypted; add TLS (--core-ca)", name
+            )
 
 
 def _is_private(listener: str) -> bool:

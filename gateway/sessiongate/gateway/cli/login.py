@@ -73,7 +73,7 @@ class LoginSettings(UpstreamSettings):
 
     def refusal(self, reason: str | None) -> str:
         """Return what a core says that does not accept these credentials."""
-        core = f"the core at {self.core_address}"
+        core = self.core_named
         if reason == Reason.CREDENTIALS_MISSING:
             return (
                 f"{core} requires credentials; set --core-user and --core-password-file,"

@@ -117,7 +117,7 @@ def serve(context: typer.Context, plan: Plan) -> None:
         # Until the gateway runs and takes over the signals, both end up here.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        grpc_shown, sources_shown = gateway.core_address, "those of the core"
+        grpc_shown, sources_shown = gateway.cores_shown, "those of the core"
         try:
             if plan.core is not None:
                 gateway, grpc_shown = stack.enter_context(own_core(gateway, plan.core, log.warning))
@@ -226,7 +226,7 @@ def _told(plan: Plan) -> str:
     scheme = "https" if gateway.protection.tls else "http"
     lines = [f"REST     {scheme}://{gateway.http}/v1/sessions"]
     if plan.core is None:
-        lines += [f"gRPC     of the core at {gateway.core_address}"]
+        lines += [f"gRPC     of {gateway.core_named}"]
     else:
         lines += [
             f"gRPC     {plan.core['grpc']}",

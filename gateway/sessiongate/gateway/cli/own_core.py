@@ -31,13 +31,13 @@ def own_core(
         if guarded or gateway.protection.tls:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-")))
             settings["private"] = private = f"unix:{folder}/core.sock"
-            gateway = replace(gateway, core=private)
+            gateway = replace(gateway, core=(private,))
         if guarded:
             settings["core_token_file"] = token_file = gateway.core_token_file or _new_token(folder)
             gateway = replace(gateway, core_token_file=token_file)
         supervisor = stack.enter_context(Supervisor(settings, report))
         if "private" not in settings:
-            gateway = replace(gateway, core=supervisor.address)
+            gateway = replace(gateway, core=(supervisor.address,))
         yield gateway, supervisor.address
 
 

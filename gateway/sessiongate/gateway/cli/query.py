@@ -231,4 +231,4 @@ def check_command(context: typer.Context, *, upstream: LoginSettings) -> None:
     from sessiongate.gateway.upstream.client import CoreClient
 
     ask(CoreClient.check, upstream)
-    print(f"the core at {upstream.core_address} is ready")
+    print(f"{upstream.core_named} is ready")

@@ -54,7 +54,6 @@ Question = Callable[[CoreClient], Awaitable[None]]
 
 def ask(question: Question, settings: LoginSettings) -> None:
     """Ask a core; if it fails, say so and end."""
-    core = settings.core_address
 
     async def asking(basic: str | None) -> None:
         client = client_of(settings, settings.core_timeout, basic)
@@ -71,7 +70,7 @@ def ask(question: Question, settings: LoginSettings) -> None:
         if error.code is grpc.StatusCode.UNAUTHENTICATED:
             fail(settings.refusal(error.reason))
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
-            fail(_unreached(core, str(error)))
+            fail(_unreached(settings, str(error)))
         fail(error_of(error).detail + _next_step(error))
 
 
@@ -87,7 +86,7 @@ def _next_step(error: CallError) -> str:
 def client_of(settings: LoginSettings, timeout: float, basic: str | None) -> CoreClient:
     """Return a client of the core; ``basic`` are Basic credentials, if any. Raises `FileError`."""
     token_path = None if basic else settings.core_token_path
-    return CoreClient(settings.core_address, timeout, settings.core_tls, token_path, basic=basic)
+    return CoreClient(settings.core_addresses, timeout, settings.core_tls, token_path, basic=basic)
 
 
 def listing(
@@ -265,9 +264,9 @@ _UNREACHED = {
 }
 
 
-def _unreached(core: str, text: str) -> str:
+def _unreached(settings: LoginSettings, text: str) -> str:
     """Return why no core was reached, and what to do."""
     for sign, fault in _UNREACHED.items():
         if sign in text:
-            return f"the core at {core} {fault}"
-    return f"no core responds at {core}; `sessiongate serve` starts one"
+            return f"{settings.core_named} {fault}"
+    return f"no core responds at {settings.cores_shown}; `sessiongate serve` starts one"

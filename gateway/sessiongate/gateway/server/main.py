@@ -20,10 +20,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from sessiongate.client.cores import Cores
 from sessiongate.gateway.server.worker import REQUEST_GRACE, Worker
 from sessiongate.gateway.server.workers import WorkerPool
 from sessiongate.gateway.settings import GatewayConfig
@@ -65,7 +67,7 @@ def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> No
             folder = None
         else:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-metrics-")))
-        work = partial(_work, listener, config, _create, folder)
+        work = partial(_work, listener, config, partial(_create, _shared_cores(config)), folder)
         workers = WorkerPool(work, config.workers, partial(_fault, config))
         stack.enter_context(_showing_metrics(config, folder, workers.processes))
         _start_following(config, workers)
@@ -123,11 +125,21 @@ def _follow(files: Sequence[Path], config: GatewayConfig, workers: WorkerPool) -
             workers.renew()
 
 
-def _create(config: GatewayConfig) -> Starlette:
+def _shared_cores(config: GatewayConfig) -> Cores:
+    """Return the cores in one order, and one position in it, for all workers.
+
+    So they call the same core: else an ETag or the id of an event that one worker gave would mean
+    nothing to the next, and each answer of another worker would be a new one.
+    """
+    cores = config.core_addresses
+    return Cores.drawn(cores, None if len(cores) == 1 else RawValue("Q", 0))
+
+
+def _create(cores: Cores, config: GatewayConfig) -> Starlette:
     """Create the application. Only workers import it: that takes longer than all else here."""
     from sessiongate.gateway.app import create_app
 
-    return create_app(config)
+    return create_app(config, cores=cores)
 
 
 def _work(

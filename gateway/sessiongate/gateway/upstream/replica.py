@@ -16,6 +16,7 @@ from contextlib import aclosing
 from operator import attrgetter
 
 from sessiongate.client.age import Clock
+from sessiongate.client.cores import Cores
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.representation.row import SessionRow
@@ -182,9 +183,12 @@ class Replica:
     has to be requested from the core again.
     """
 
-    def __init__(self, watch: Watch, *, staleness: float, clock: Clock) -> None:
+    def __init__(
+        self, watch: Watch, *, staleness: float, clock: Clock, cores: Cores | None = None
+    ) -> None:
         self.store = Store()
         self._watch = watch
+        self._cores = cores
         self._staleness = staleness
         self._clock = clock
         self._reflector = self._reflect()
@@ -237,7 +241,12 @@ class Replica:
             await asyncio.sleep(_PAUSE)
 
     def _reflect(self) -> Reflector:
-        return Reflector(lambda: self.store.revision, staleness=self._staleness, clock=self._clock)
+        return Reflector(
+            lambda: self.store.revision,
+            staleness=self._staleness,
+            clock=self._clock,
+            cores=self._cores,
+        )
 
     async def _follow(self) -> None:
         store = self.store  # or, until a snapshot is complete, the one that will replace it

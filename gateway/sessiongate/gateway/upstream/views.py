@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.representation.row import SessionRow
-from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.client import CoreClient, OneCore
 from sessiongate.gateway.upstream.indexes import FoundIds
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector, matching
@@ -127,10 +127,10 @@ class DirectView:
         if before:
             request.order_by = "id desc"
         found: list[SessionRow] = []
-        version = NO_VERSION
+        version, core = NO_VERSION, OneCore(self._client)
         while True:
             request.page_size = min(count - len(found), PAGE_SIZE)
-            page = await self._client.list_sessions(request)
+            page = await core.answer(self._client.list_sessions, request)
             version = version.and_older(version_of(page))
             found += await work(_rendered(page.sessions))
             if len(found) >= count or not page.next_page_token:
@@ -139,8 +139,9 @@ class DirectView:
 
     async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
         request = ListSessionsRequest(page_size=PAGE_SIZE, filter=selector.filter())
+        core = OneCore(self._client)
         while True:
-            page = await self._client.list_sessions(request)
+            page = await core.answer(self._client.list_sessions, request)
             sessions = await work(_rendered(page.sessions))
             if not selector.is_exact:
                 sessions = await work(matching(sessions, selector))
