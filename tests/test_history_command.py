@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from rich.cells import cell_len
 
 from sessiongate.v1.history_service_pb2 import (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from sessiongate.gateway.cli.yaml import yaml_text
 from sessiongate.v1 import session_pb2

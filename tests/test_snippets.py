@@ -8,11 +8,13 @@ from collections.abc import Callable
 from tests import test_actions_documentation as actions
 from tests import test_alerts as alerts
 from tests import test_check_config as check_config
+from tests import test_containers as containers
 from tests import test_demo as demo
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
 from tests import test_ledger as ledger
 from tests import test_maintenance as maintenance
+from tests import test_manifests as manifests
 from tests import test_manual as manual
 from tests import test_operations as operations
 from tests import test_packaging as packaging
@@ -101,6 +103,16 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     readme.test_the_configuration_file_is_taken_as_it_stands: [
         "README.md: Settings: toml",
+    ],
+    containers.test_the_programs_of_the_compose_file_serve: [
+        "docs/containers.md: With Compose: sh",
+    ],
+    "Docker is not here: tests/test_containers.py runs the programs that it would start": [
+        "docs/containers.md: With Compose: sh",
+    ],
+    containers.test_the_pods_of_the_manifests_serve: [
+        "docs/containers.md: In Kubernetes: sh",
+        "docs/containers.md: In Kubernetes: sh",
     ],
     maintenance.test_an_upgrade_and_the_way_back_keep_ids: [
         "docs/maintenance.md: Upgrade: sh",
@@ -246,7 +258,15 @@ RUNNERS: dict[Test | str, list[str]] = {
 }
 # The same for the files in deploy/.
 DEPLOYED: dict[str, list[Test]] = {
+    "compose": [
+        manifests.test_the_compose_file_follows_its_schema,
+        containers.test_the_programs_of_the_compose_file_serve,
+    ],
     "grafana-dashboard.json": [operations.test_every_query_finds_its_series],
+    "kubernetes": [
+        manifests.test_the_manifests_follow_their_schemas,
+        containers.test_the_pods_of_the_manifests_serve,
+    ],
     "prometheus-alerts.yaml": [
         alerts.test_each_alert_fires_when_it_should_and_else_does_not,
         operations.test_every_query_finds_its_series,

@@ -1,0 +1,260 @@
+"""docs/containers.md, followed: the programs that deploy/ describes, without the containers.
+
+Each runs with the arguments, the files and the probes that are written there; only ports, names of
+hosts and the folders above the files are those of the test.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deployed import COMPOSE, DEPLOY, MANIFESTS, Pod, pods, resources
+from tests.polling import eventually
+from tests.postgres import PASSWORD, SUPERUSER, Postgres, running_postgres
+from tests.program import BIN, PATIENCE, ForkedProgram, environment, run
+from tests.servers import require
+from tests.snippets import texts
+
+PAGE = "docs/containers.md"
+COMPOSE_SECRETS, _START = texts(PAGE, "sh", "With Compose")
+CERTIFICATES, CREATED = texts(PAGE, "sh", "In Kubernetes")
+CHOSEN = "the ledger's password"
+ALICE = ("alice", "open sesame")
+
+
+def typed(block: str, folder: Path) -> str:
+    """Type a block's lines in a folder; return the output."""
+    done = subprocess.run(
+        ["bash", "-euc", f"chown() {{ :; }}\n{block}"],  # which takes root
+        cwd=folder,
+        env=environment(PATH=f"{BIN}:/usr/bin:/bin"),
+        input=ALICE[1] + "\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def moved(text: str, places: Mapping[str, object]) -> str:
+    """Return a text with other places in it."""
+    for place, here in places.items():
+        text = text.replace(place, str(here))
+    return text
+
+
+def started(line: Sequence[str], places: Mapping[str, object]) -> ForkedProgram:
+    """Check the settings of a command line, and start it on free ports of this machine."""
+    command, *arguments = [moved(each, places) for each in line]
+    checked = run("check-config", *arguments)
+    assert checked.returncode == 0, checked.stderr
+    return ForkedProgram(
+        command, *(re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", each) for each in arguments)
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """Run a server with the ledger's role and database, as the image of PostgreSQL makes them."""
+    with running_postgres(fsync="on") as server:
+        secret = server.folder / "ledger.password"
+        secret.write_text(f"{CHOSEN}\n")
+        script = server.folder / "ledger.sql"
+        text = (DEPLOY / "compose" / "ledger.sql").read_text(encoding="utf-8")
+        script.write_text(moved(text, {"/run/secrets/ledger.password": secret}))
+        subprocess.run(
+            [
+                *(require("psql", "postgresql-client"), "--no-psqlrc", "--set=ON_ERROR_STOP=1"),
+                *("--host=127.0.0.1", f"--port={server.port}", f"--username={SUPERUSER}"),
+                *("--dbname=postgres", f"--file={script}"),
+            ],
+            env={**os.environ, "PGPASSWORD": PASSWORD},
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        yield server
+
+
+def users_of(url: str, ca: Path) -> set[str]:
+    """Ask a gateway who is connected, as somebody who has a password."""
+    answer = httpx.get(
+        f"{url}/v1/sessions",
+        auth=ALICE,
+        verify=ssl.create_default_context(cafile=str(ca)),
+        timeout=PATIENCE,
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    return {item["attributes"]["user"] for item in answer.json()["data"]}
+
+
+def test_the_statements_are_those_of_the_documented_ledger() -> None:
+    ours = (DEPLOY / "compose" / "ledger.sql").read_text(encoding="utf-8")
+    documented = texts("docs/ledger.md", "sql", "Setting it up")[0]
+    made = ours.partition("`\n")[2].replace(":'password'", "'choose one'")
+    assert made == documented
+
+
+def test_the_programs_of_the_compose_file_serve(server: Postgres, tmp_path: Path) -> None:
+    typed(COMPOSE_SECRETS, tmp_path)
+    secrets = tmp_path / "secrets"
+    declared = {Path(each["file"]).name for each in COMPOSE["secrets"].values()}
+    assert {path.name for path in secrets.iterdir()} == declared
+    for name in ("ledger.password", "db1.password"):  # one role stands for both
+        (secrets / name).write_text(CHOSEN)
+    shutil.copy(DEPLOY / "compose" / "sessiongate.toml", tmp_path)
+    places = {
+        "@ledger:5432": f"@127.0.0.1:{server.port}",
+        "@db1.example:5432": f"@127.0.0.1:{server.port}",
+        "/run/secrets": secrets,
+        "/run/sessiongate": tmp_path,
+        "/etc/sessiongate": tmp_path,
+    }
+    settings = tmp_path / "sessiongate.toml"
+    settings.write_text(moved(settings.read_text(), places))
+    core, gateway = (COMPOSE["services"][name] for name in ("core", "gateway"))
+    with started(core["command"], places) as first:
+        first.expect("ready: ")
+        health = [moved(each, places) for each in core["healthcheck"]["test"][2:]]
+        eventually(partial(checking, health), lambda code: code == 0)
+        with started(gateway["command"], places) as second:
+            url = second.expect(r"REST +(\S+)/v1/sessions$")[1]
+            ca = secrets / "tls.crt"
+            # It also says who reads the source, and who writes the ledger.
+            eventually(lambda: users_of(local(url), ca), lambda users: "sessiongate" in users)
+            assert "warning" not in first.output + second.output
+
+
+def local(url: str) -> str:
+    return re.sub(r"//[^:/]+", "//localhost", url)
+
+
+def checking(words: Sequence[str]) -> int:
+    return run(*words).returncode
+
+
+def probing(probe: Mapping[str, Any], url: str) -> int:
+    """Ask as the kubelet does: by address, and without looking at the certificate."""
+    assert probe["scheme"] == "HTTPS"
+    answer = httpx.get(
+        url + probe["path"],
+        headers={header["name"]: header["value"] for header in probe["httpHeaders"]},
+        verify=False,
+        timeout=PATIENCE,
+        trust_env=False,
+    )
+    return answer.status_code
+
+
+def created(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Make the secrets with the real kubectl, which prints them; return their files by name."""
+    kubectl = require("kubectl", "kubernetes-client")
+    dry = f'[ "$1" = apply ] || {{ {kubectl} "$@" --dry-run=client --output=json; }}'
+    printed = typed(f"kubectl() {{ {dry}; }}\n{CREATED}", folder)
+    decoder, found = json.JSONDecoder(), {}
+    while printed := printed.strip():
+        secret, end = decoder.raw_decode(printed)
+        assert secret["metadata"]["namespace"] == "sessiongate"
+        files = {name: base64.b64decode(text) for name, text in secret["data"].items()}
+        found[secret["metadata"]["name"]] = files
+        printed = printed[end:]
+    return found
+
+
+class Mounted:
+    """The files of a pod, below a folder, as the kubelet lays them: links to a folder's files."""
+
+    def __init__(self, pod: Pod, root: Path, secrets: Mapping[str, Mapping[str, bytes]]) -> None:
+        volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
+        for mount in pod.container["volumeMounts"]:
+            volume, path = volumes[mount["name"]], root / mount["mountPath"].lstrip("/")
+            path.mkdir(parents=True, exist_ok=True)
+            files = self._files(volume, secrets)
+            (path / "..2026").mkdir()
+            (path / "..data").symlink_to("..2026")
+            for name, content in files.items():
+                (path / "..2026" / name).write_bytes(content)
+                (path / "..2026" / name).chmod(volume.get("secret", {}).get("defaultMode", 0o644))
+                (path / name).symlink_to(f"..data/{name}")
+        self.root = root
+
+    @staticmethod
+    def _files(
+        volume: Mapping[str, Any], secrets: Mapping[str, Mapping[str, bytes]]
+    ) -> Mapping[str, bytes]:
+        if "secret" in volume:
+            held = secrets[volume["secret"]["secretName"]]
+            items = volume["secret"].get("items")
+            return {each["path"]: held[each["key"]] for each in items} if items else held
+        if "configMap" in volume:
+            [data] = [
+                found["data"]
+                for _, found in resources("ConfigMap")
+                if found["metadata"]["name"] == volume["configMap"]["name"]
+            ]
+            return {name: text.encode() for name, text in data.items()}
+        return {}
+
+    def places(self, **others: str) -> dict[str, object]:
+        return {
+            "=/run/": f"={self.root}/run/",
+            "=/etc/": f"={self.root}/etc/",
+            **others,
+        }
+
+
+def test_the_pods_of_the_manifests_serve(server: Postgres, tmp_path: Path) -> None:
+    here = f"@127.0.0.1:{server.port}"
+    typed(CERTIFICATES, tmp_path)
+    for name in ("ledger.password", "db1.password"):
+        (tmp_path / name).write_text(CHOSEN)
+    shutil.copy(server.folder / "ca.pem", tmp_path / "ledger-ca.crt")
+    secrets = created(tmp_path)
+    applied = re.findall(r"--filename=(\S+)", CREATED)
+    assert {*applied} == {path.name for path in MANIFESTS}
+    core, gateway = (pod for pod in pods() if pod.file in ("core.yaml", "gateway.yaml"))
+
+    mounted = Mounted(core, tmp_path / "core", secrets)
+    settings = mounted.root / "etc/sessiongate/sessiongate.toml"
+    source = {'"/run/': f'"{mounted.root}/run/', "@db1.example:5432": here}
+    settings.write_text(moved(settings.read_text(), source))
+    # TLS would be off, for this machine.
+    ledger = {
+        "@ledger.example:5432": f"@localhost:{server.port}",
+        "?password": "?tls=verify&password",
+    }
+    places = mounted.places(**ledger)
+    with started(core.container["args"], places) as first:
+        port = first.expect(r"listening on \S+:(\d+)")[1]
+        first.expect("ready: ")
+        places["=sessiongate-core:50051"] = f"=localhost:{port}"
+        for probe in ("startupProbe", "readinessProbe"):
+            asked = core.container[probe]["exec"]["command"][1:]
+            words = [moved(each, places) for each in asked]
+            eventually(partial(checking, words), lambda code: code == 0)
+
+        behind = Mounted(gateway, tmp_path / "gateway", secrets)
+        places |= behind.places()
+        with started(gateway.container["args"], places) as second:
+            url = second.expect(r"REST +(\S+)/v1/sessions$")[1]
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                probed = gateway.container[probe]["httpGet"]
+                eventually(partial(probing, probed, url), lambda status: status == 200)
+            asking = partial(users_of, local(url), tmp_path / "ca.crt")
+            eventually(asking, lambda users: "sessiongate" in users)
