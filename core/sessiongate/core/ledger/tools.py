@@ -63,7 +63,9 @@ def back_up(url: str, target: Path) -> None:
         raise LedgerError(f"{target} cannot be created: {error.strerror}") from None
     try:
         with (
-            closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", _BUSY, uri=True)) as source,
+            closing(
+                sqlite3.connect(f"file:{quote(str(path))}?mode=rw", timeout=_BUSY, uri=True)
+            ) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
             source.execute("select value from counters")  # check that it is a ledger
