@@ -15,7 +15,7 @@ import httpx
 import promql_parser
 import psutil
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
