@@ -1,17 +1,28 @@
-"""Programs in processes that need not import them: they are forked from one that has."""
+"""Programs in processes that need not import them: they are forked from one that has.
+
+So are the cores and workers that such programs start, unless a test is about their start.
+"""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing import util
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import psutil
 
 if TYPE_CHECKING:
     from sessiongate.gateway.settings import GatewayConfig
@@ -83,6 +94,7 @@ def _become(
     os.dup2(output, 1)
     os.dup2(errors, 2)
     _set(environment)
+    _fork_its_programs()
     sys.argv[1:] = arguments
     main()
 
@@ -94,6 +106,7 @@ def core(environment: Mapping[str, str], pipe: socket.socket) -> None:
     from sessiongate.core.__main__ import main
 
     _set(environment)
+    _name("core")
     sys.stdin = os.fdopen(0, closefd=False)
     sys.argv[1:] = []
     sys.exit(main())
@@ -104,6 +117,7 @@ def gateway(environment: Mapping[str, str], config: GatewayConfig, pipe: Connect
     from sessiongate.gateway.server.main import run_server
 
     _set(environment)
+    _fork_its_programs()
     run_server(config, pipe.send)
 
 
@@ -111,3 +125,126 @@ def _set(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()  # to the zone of this environment
+
+
+def program_of(process: psutil.Process) -> str:
+    """Return "core" or "worker", whether it is forked or not, and "" for any other process."""
+    try:
+        name, typed = process.name(), process.cmdline()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+    except psutil.Error:  # it has ended
+        return ""
+    if name == "core" or typed[-2:] == ["-m", "sessiongate.core"]:
+        return "core"
+    return "worker" if name == "worker" or "spawn_main" in " ".join(typed) else ""
+
+
+def _name(program: Literal["core", "worker"]) -> None:
+    """Set what `psutil.Process.name` returns: a forked process has its parent's arguments."""
+    Path("/proc/self/comm").write_text(program, encoding="ascii")
+
+
+def _fork_its_programs() -> None:
+    """From now on, let this process fork cores and workers rather than start Python, if it can."""
+    subprocess.Popen = _Forking  # type: ignore[assignment, misc]
+    execute, start = os.execv, util.spawnv_passfds
+
+    def become(path: Any, typed: Any) -> NoReturn:
+        if _starts_core(typed):
+            _run_core(typed)
+        execute(path, typed)
+
+    def fork(path: Any, typed: Sequence[Any], kept: Sequence[int]) -> int:
+        if "--multiprocessing-fork" not in typed or not _may_fork():
+            return start(path, typed, kept)
+        # A signal must not meet this process's handlers in the other.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            if (pid := os.fork()) == 0:
+                _run_worker([os.fsdecode(each) for each in typed], kept, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+
+    os.execv = become
+    util.spawnv_passfds = fork  # type: ignore[assignment]
+
+
+class _Forking(subprocess.Popen[Any]):
+    """A `subprocess.Popen` that forks cores."""
+
+    def __init__(self, typed: Any, *arguments: Any, **options: Any) -> None:
+        if _starts_core(typed) and _may_fork():
+            options["preexec_fn"] = partial(_run_core, typed)  # which never returns
+        super().__init__(typed, *arguments, **options)
+
+
+def _may_fork() -> bool:
+    """Return whether no other thread may hold a lock, which would never be free in a copy.
+
+    The supervisor's waits for its core to end. Others read certificates or serve metrics.
+    """
+    current = threading.current_thread()
+    others = {each.name for each in threading.enumerate() if each is not current}
+    return current is threading.main_thread() and others <= {"supervisor"}
+
+
+def _starts_core(typed: object) -> bool:
+    from sessiongate.gateway.cli.supervisor import COMMAND
+
+    return isinstance(typed, tuple) and typed[: len(COMMAND)] == COMMAND
+
+
+def _run_core(typed: Sequence[str]) -> NoReturn:
+    from sessiongate.core.__main__ import main
+    from sessiongate.gateway.cli.supervisor import COMMAND
+
+    _begin("core")
+    sys.argv[1:] = typed[len(COMMAND) :]
+    _end(main)
+
+
+def _run_worker(typed: Sequence[str], kept: Sequence[int], blocked: set[int]) -> NoReturn:
+    """Do what Python would do with these arguments of a process that multiprocessing spawns."""
+    _begin("worker", *kept)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    sys.argv = ["-c", *typed[typed.index("-c") + 2 :]]
+    code = typed[typed.index("-c") + 1]
+    _end(lambda: exec(code, {"__name__": "__main__"}))
+
+
+def _begin(program: Literal["core", "worker"], *kept: int) -> None:
+    """Leave everything behind that a process does not have when Python starts in it."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    # Nothing of the parent's may be collected later: it would close what has its number then.
+    gc.freeze()
+    first = 3
+    for descriptor in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    _name(program)
+
+
+def _end(run: Callable[[], int | None]) -> NoReturn:
+    """Run a program, and exit as Python does; the parent's frames below do not go on."""
+    code: object = 1
+    try:
+        code = run()
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with suppress(BaseException):
+            threading._shutdown()  # type: ignore[attr-defined]
+            sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)

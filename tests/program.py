@@ -148,10 +148,12 @@ class Program(Closing):
 
     def core(self) -> psutil.Process:
         """Return the core that it started."""
-        (core,) = (
-            child for child in self.children() if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
-        )
+        (core,) = (child for child in self.children() if forked.program_of(child) == "core")
         return core
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that it started to answer HTTP."""
+        return [child for child in self.children() if forked.program_of(child) == "worker"]
 
     def close(self) -> None:
         """End it, and everything that it started."""
@@ -193,10 +195,7 @@ class Serving(Program):
 
 
 class ForkedProgram(Program):
-    """A `Program` for tests that are not about its start.
-
-    Its own process is forked; the core and the workers that it starts are started as ever.
-    """
+    """A `Program` for tests that are not about its start: it, its core and workers are forked."""
 
     is_forked = True
 

@@ -96,7 +96,7 @@ def test_a_worker_that_ended_is_replaced_once_its_files_can_be_read(tmp_path: Pa
         kept = tmp_path / "kept"
         files.users.rename(kept)
         os.mkfifo(files.users)
-        [worker] = (each for each in program.children() if "spawn_main" in str(each.cmdline()))
+        [worker] = program.workers()
         worker.kill()
         said = f"users: {files.users} is a FIFO, not a regular file; starting no worker"
         program.expect(re.escape(said))

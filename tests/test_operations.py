@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import promql_parser
-import psutil
 import pytest
 import yaml
 from prometheus_client.core import Metric
@@ -86,9 +85,6 @@ class Watched(Forked):
         """Wait until the metrics say so: a worker counts a request once it has sent the answer."""
         eventually(lambda: self.requests(route), lambda found: found >= number)
         assert self.requests(route) == number
-
-    def workers(self) -> list[psutil.Process]:
-        return [child for child in self.children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,7 @@ def processes(serving: Serving) -> dict[str, psutil.Process]:
     """Return the program's processes by role: "serve", "core", "worker 1" and so on."""
     core = serving.core()
     found = {"serve": psutil.Process(serving.process.pid), "core": core}
-    workers = [child for child in serving.children() if "spawn_main" in " ".join(child.cmdline())]
-    return found | {f"worker {number}": each for number, each in enumerate(workers, 1)}
+    return found | {f"worker {number}": each for number, each in enumerate(serving.workers(), 1)}
 
 
 def usage(serving: Serving) -> dict[str, Usage]:

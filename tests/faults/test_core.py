@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from tests.faults.documents import write_document
 from tests.faults.load import Load
@@ -102,23 +101,11 @@ def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
         Load(serving.http, PATHS) as load,
     ):
         load.wait_for("right", 20)
-        old = workers(serving)
+        old = serving.workers()
         assert len(old) == 2
         old[0].kill()
         load.wait_for("right", 50)
-        eventually(lambda: workers(serving), lambda now: len(now) == 2 and old[0] not in now)
+        eventually(serving.workers, lambda now: len(now) == 2 and old[0] not in now)
         load.wait_for("right", 50)
     assert load.wrong == []
     figure("worker killed: answers", dict(load.outcomes))
-
-
-def workers(serving: Serving) -> list[psutil.Process]:
-    """Return the gateway's worker processes."""
-    found = []
-    for child in serving.children():
-        try:
-            if "spawn_main" in " ".join(child.cmdline()) and child.status() != "zombie":
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found

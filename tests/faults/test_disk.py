@@ -239,7 +239,7 @@ def test_a_full_disk_for_temporary_files_costs_metrics_only(disk: Path) -> None:
                 for path in ("/v1/sessions", "/v1/sources", f"/v1/sessions/{number}", "/readyz"):
                     assert http.request(method, path).status_code < 500
         assert "ended with" not in serving.output
-        [worker] = (each for each in serving.children() if "spawn_main" in str(each.cmdline()))
+        [worker] = serving.workers()
         worker.kill()
         serving.expect(r"metrics are not shown: \S+: No space left on device")
         with httpx.Client(base_url=http.base_url, timeout=PATIENCE) as anew:

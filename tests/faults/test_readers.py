@@ -116,9 +116,7 @@ class Attack:
             weighing.cancel()
 
     def _find_worker(self) -> psutil.Process:
-        [worker] = [
-            child for child in self._program.children() if "spawn_main" in " ".join(child.cmdline())
-        ]
+        [worker] = self._program.workers()
         return worker
 
     async def _attack(self, name: str, request: bytes) -> None:

@@ -157,7 +157,7 @@ def worker_of(gateway: Gateway) -> psutil.Process:
     """Return the process that answers: the only child that the gateway itself spawns."""
     assert gateway.process.pid
     children = psutil.Process(gateway.process.pid).children()
-    [worker] = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    [worker] = [child for child in children if forked.program_of(child) == "worker"]
     return worker
 
 
