@@ -6,27 +6,22 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
-from sessiongate.core.ledger.answers import read_counts, read_page
 from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSessions
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.coverage import Coverage, Interval
-from sessiongate.core.ledger.history import find_one
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.past import Closing, Opening, past_session
+from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
-from sessiongate.core.ledger.postgresql.coverage_rows import coverage_of
+from sessiongate.core.ledger.postgresql.past import PostgresqlPast
 from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.store import PostgresqlStore
-from sessiongate.core.ledger.postgresql.tables import PostgresqlTables
 from sessiongate.core.ledger.postgresql.upkeep import Upkeep
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
-from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.rows import Changes
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.telemetry.latency import Durations
@@ -57,8 +52,7 @@ class PostgresqlLedger:
         self._store = PostgresqlStore(place, policy, now, shard=shard, core=core)
         self._upkeep = Upkeep(place, self._store.pen.name, policy)
         self._calls, self._upkeep_calls = LedgerCalls(), LedgerCalls()
-        name = f"{self._store.pen.name} history"[:63]
-        self._reader = Reader(partial(PostgresqlTables, place, name))
+        self._past = PostgresqlPast(place, self._store.pen.name, policy)
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
@@ -104,7 +98,7 @@ class PostgresqlLedger:
         if self._watching is not None:
             self._watching.cancel()
         self._upkeep.cut()
-        await asyncio.to_thread(self._reader.close)
+        await self._past.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._calls.run(self._store.close)
@@ -231,12 +225,7 @@ class PostgresqlLedger:
         current: Current,
     ) -> PastSessions:
         """Return the sessions that follow a place, and what is known of a ``time``."""
-        return await self._reader.read(
-            lambda tables: PastSessions(
-                *read_page(tables, wanted, after, most, current),
-                coverage_of(tables.connection, self.policy, *time),
-            )
-        )
+        return await self._past.page(wanted, after, most, time, current)
 
     async def count(
         self,
@@ -248,17 +237,11 @@ class PostgresqlLedger:
         counted: Callable[[Counted], None],
     ) -> Coverage:
         """Count the sessions at some moments by a column; return what is known of a ``time``."""
-
-        def answer(tables: PostgresqlTables) -> Coverage:
-            read_counts(tables, wanted, moments, column, current, counted)
-            return coverage_of(tables.connection, self.policy, *time)
-
-        return await self._reader.read(answer)
+        return await self._past.count(wanted, moments, column, time, current, counted)
 
     async def one(self, ident: int) -> PastSession | None:
         """Return the session with an id, ended or not."""
-        row = await self._reader.read(lambda tables: find_one(tables, ident))
-        return None if row is None else past_session(row)
+        return await self._past.one(ident)
 
     def _take_over(self) -> None:
         """Use what the upkeep has seen."""
