@@ -14,12 +14,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.collect import runner as collecting
 from sessiongate.core.collect.collector import Collector
-from sessiongate.core.collect.showing import STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.tools import rename_source
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceError, TcpLink
+from sessiongate.core.table.draft import STEP_CHANGES
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import SourceState

@@ -14,12 +14,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler
 from sessiongate.core.collect.shared import Shared
-from sessiongate.core.collect.showing import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
 from sessiongate.core.table.changelog import Step
+from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import FreeMemory

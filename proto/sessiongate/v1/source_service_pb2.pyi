@@ -43,7 +43,7 @@ class ListSourcesResponse(_message.Message):
     def __init__(self, sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated", "unreadable_sessions", "unreadable_members", "unreadable_example", "partial", "services", "actions")
+    __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated", "unreadable_sessions", "unreadable_members", "unreadable_example", "partial", "services", "actions", "shard", "core")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,8 @@ class Source(_message.Message):
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    CORE_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     state: SourceState
@@ -74,4 +76,6 @@ class Source(_message.Message):
     partial: str
     services: _containers.RepeatedCompositeFieldContainer[_session_service_pb2.ServiceStatus]
     actions: _containers.RepeatedScalarFieldContainer[SessionAction]
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[SourceState, str]] = ..., session_count: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncated: _Optional[bool] = ..., unreadable_sessions: _Optional[int] = ..., unreadable_members: _Optional[int] = ..., unreadable_example: _Optional[str] = ..., partial: _Optional[str] = ..., services: _Optional[_Iterable[_Union[_session_service_pb2.ServiceStatus, _Mapping]]] = ..., actions: _Optional[_Iterable[_Union[SessionAction, str]]] = ...) -> None: ...
+    shard: str
+    core: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[SourceState, str]] = ..., session_count: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncated: _Optional[bool] = ..., unreadable_sessions: _Optional[int] = ..., unreadable_members: _Optional[int] = ..., unreadable_example: _Optional[str] = ..., partial: _Optional[str] = ..., services: _Optional[_Iterable[_Union[_session_service_pb2.ServiceStatus, _Mapping]]] = ..., actions: _Optional[_Iterable[_Union[SessionAction, str]]] = ..., shard: _Optional[str] = ..., core: _Optional[str] = ...) -> None: ...

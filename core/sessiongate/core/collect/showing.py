@@ -20,14 +20,12 @@ from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Session
-
-STEP_CHANGES = 1000
-STEP_BYTES = 4 * 1024 * 1024
 
 
 class Entry(NamedTuple):

@@ -11,6 +11,10 @@ from sessiongate.core.table.addresses import Remote, remote_of
 from sessiongate.core.table.row import Values
 from sessiongate.v1.session_pb2 import Activity, Session
 
+# Limits of what becomes visible together, so that readers can take it.
+STEP_CHANGES = 1000
+STEP_BYTES = 4 * 1024 * 1024
+
 
 class Draft(NamedTuple):
     """A session without its revisions and update_time, which the table assigns."""

@@ -36,6 +36,14 @@ class RevisionStamp:
         return b"".join((_FIRST, _varint(len(body) + len(end)), body, end))
 
 
+def holds(piece: bytes, body: bytes) -> bool:
+    """Return whether a stamped piece is of a session whose other fields are ``body``."""
+    start = 2  # after the tag, and the last octet of the size
+    while piece[start - 1] & 0x80:
+        start += 1
+    return piece.startswith(body, start) and piece.startswith(_UPDATE_TIME, start + len(body))
+
+
 def field(number: int, payload: bytes) -> bytes:
     """Encode a message as field ``number`` (up to 15) of another."""
     return bytes((number << 3 | _LENGTH_DELIMITED,)) + _varint(len(payload)) + payload
@@ -54,6 +62,8 @@ def _varint(value: int) -> bytes:
     return bytes(octets)
 
 
+# The tag of a session's update_time, the first of what is stamped.
+_UPDATE_TIME = bytes((Session.UPDATE_TIME_FIELD_NUMBER << 3 | _LENGTH_DELIMITED,))
 _FIRST = bytes((1 << 3 | _LENGTH_DELIMITED,))
 # The tag of a session's revision, a varint.
 _REVISION = _varint(Session.REVISION_FIELD_NUMBER << 3)
