@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sessiongate.client.reflector
-import sessiongate.client.synchronous
+import sessiongate.client.synchronous_channels
 from sessiongate.client import AsyncClient, CallError, Client, Reason, SessionCopy, Update
 from sessiongate.client.reflector import Began, Lost
 from sessiongate.runtime.auth.tokens import LEEWAY
@@ -97,7 +97,7 @@ def test_a_copy_goes_on_when_the_core_dies(served: Serving, file: Path, client_o
 def test_a_core_that_says_nothing_is_lost(
     core: str, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (sessiongate.client.reflector, sessiongate.client.synchronous):
+    for module in (sessiongate.client.reflector, sessiongate.client.synchronous_channels):
         monkeypatch.setattr(module, "SILENCE", 2.0)
     with client_of(core, timeout=LONG) as client:
         updates = client.follow()

@@ -24,7 +24,7 @@ from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from tests.client.both import Waiting
 from tests.gateway.programs import LONG, core_process, running_core, running_gateway
-from tests.gateway.reading import reading
+from tests.gateway.reading import EVENTS, reading
 from tests.gateway.scripted import Failure
 from tests.polling import eventually
 from tests.program import DOCUMENT, ForkedProgram, await_ready, run
@@ -256,3 +256,18 @@ def test_a_core_that_stands_by_is_passed_over() -> None:
             assert listed(gateway.url) == [503]
             ready_answer = httpx.get(f"{gateway.url}/readyz", timeout=LONG)
             assert ready_answer.status_code == 503
+
+
+def test_the_first_request_may_be_for_events() -> None:
+    """It finds the core that is there, wherever that is in the order."""
+    absent = [f"127.0.0.1:{number}" for number in range(1, 4)]
+    with running_core(DOCUMENT) as core:
+        several = ",".join([core, *absent])
+        with (
+            running_gateway(several, replica_staleness=0.0) as gateway,
+            reading(gateway.url) as events,
+        ):
+            assert events.next().name == "snapshot"
+    with running_gateway(",".join(absent)) as gateway:
+        answer = httpx.get(f"{gateway.url}/v1/sessions", headers=EVENTS, timeout=LONG)
+        assert answer.status_code == 503

@@ -81,6 +81,7 @@ class Cores:
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call a function whenever another core is called from now on."""
+        _ = self.position  # others may have lost cores before
         self._listeners.append(listener)
 
     def asked(self) -> None:
@@ -128,3 +129,6 @@ class Cores:
         if rest:
             return 0.0
         return random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2 ** (rounds - 1), _LAST_PAUSE)  # noqa: S311
+
+
+ONE_CORE = Cores(("",))  # for who does not choose between several

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import grpc
 
 from sessiongate.client.age import AgeBound, Clock
-from sessiongate.client.cores import SILENCE, Cores
+from sessiongate.client.cores import ONE_CORE, SILENCE, Cores
 from sessiongate.client.errors import CallError
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.errors import Reason
@@ -29,15 +29,14 @@ from sessiongate.v1.session_service_pb2 import (
 
 # Seconds before the core is called again: doubles from the first to the last.
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.05, 1.0
+# Seconds by which this process notices a silence late if it stood still itself.
+_STALL = 1.0
 # Seconds before a stream that makes the copy look old is renewed: doubles from the first to
 # the last if the next one does, too, as then the connection is slow, not just its beginning.
 _FIRST_RENEWAL, _LAST_RENEWAL = 0.25, 15.0
 
 Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
 BlockingWatch = Callable[[WatchSessionsRequest], Generator[WatchSessionsResponse]]
-
-
-_ONE = Cores(("",))  # unless there are several
 
 
 class Began(NamedTuple):
@@ -70,14 +69,14 @@ class Reflector:
         *,
         staleness: float = SILENCE,
         clock: Clock = elapsed,
-        cores: Cores | None = None,
+        cores: Cores = ONE_CORE,
     ) -> None:
         """Renew a stream that makes the copy look older than half of ``staleness`` seconds."""
         self._revision = revision
         self._filter = filter
         self._staleness = staleness
         self._clock = clock
-        self._cores = cores or _ONE
+        self._cores = cores
         self._position = self._cores.position  # of the core that the revision is of
         self._marks = AgeBound(clock)  # of the stream that is read
         self._proof: AgeBound | None = None  # of the stream that last brought a state
@@ -108,10 +107,12 @@ class Reflector:
             yield Began(bool(request.resume_revision))
             if self._position != self._cores.position:
                 continue
+            began = self._clock()
             try:
                 async with aclosing(watch(request)) as messages:
                     is_worn = False
                     while not is_worn:
+                        began = self._clock()
                         async with asyncio.timeout(SILENCE):
                             message = await anext(messages)
                         is_worn = self._take(message)
@@ -119,6 +120,8 @@ class Reflector:
                 continue  # what is proven so far stays so, and ages meanwhile
             except TimeoutError:
                 error = silence()
+                if self._clock() - began < SILENCE + _STALL:
+                    self._cores.lose(self._position)
             except CallError as failure:
                 error = failure
             lost, pause = self._lose(error), self._fail(error)
@@ -186,8 +189,6 @@ class Reflector:
         """Note that a stream has ended; return the seconds to wait."""
         self._proof = None
         self._must_restart = error.code is grpc.StatusCode.OUT_OF_RANGE
-        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:  # a stream has none: it was silent
-            self._cores.lose(self._position)
         pause, self._backoff = self._backoff, min(self._backoff * 2, _LAST_BACKOFF)
         return pause * random.uniform(0.5, 1)  # noqa: S311
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sessiongate.client.cores import SILENCE, Cores
+from sessiongate.client.cores import ONE_CORE, SILENCE, Cores
 from sessiongate.client.errors import CallError
 from sessiongate.client.reflector import Began, Event, Lost, Reflector
 from sessiongate.v1.session_pb2 import Session
@@ -40,7 +40,7 @@ class SessionCopy:
         filter: SessionFilter | None = None,
         *,
         staleness: float = SILENCE,
-        cores: Cores | None = None,
+        cores: Cores = ONE_CORE,
     ) -> None:
         """Hold nothing yet. ``staleness`` is in seconds: see `Reflector`."""
         self.reflector = Reflector(self._resume_revision, filter, staleness=staleness, cores=cores)

@@ -15,7 +15,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sessiongate.client.cores import Cores
+from sessiongate.client.cores import ONE_CORE, Cores
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch, silence
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.subscriber import EventSubscriber, Pieces, parts_of
@@ -55,7 +55,7 @@ _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; try 
 class Events:
     """State that all readers share: the core to watch, rendered sessions, the shutdown."""
 
-    def __init__(self, watch: Watch, stopping: Shutdown, cores: Cores | None = None) -> None:
+    def __init__(self, watch: Watch, stopping: Shutdown, cores: Cores = ONE_CORE) -> None:
         self.watch = watch
         self.cores = cores
         self.stopping = stopping
@@ -153,10 +153,12 @@ async def _follow(
     """Yield a reader's events, even if the core fails meanwhile.
 
     Ends when the program stops or the reader's credentials are no longer valid. Raises
-    `CallError` if the core is unavailable before anything was yielded.
+    `CallError` if every core is unavailable before anything was yielded.
     """
+    cores = events.cores
+    position, others = cores.position, len(cores) - 1
     has_sent, due, ends = False, time.monotonic() + ALIVE, _ends(events.stopping)
-    reflector = Reflector(lambda: reader.revision, reader.filter, cores=events.cores)
+    reflector = Reflector(lambda: reader.revision, reader.filter, cores=cores)
     async with aclosing(reflector.follow(events.watch)) as following:
         while (end := ends()) is None:
             try:
@@ -169,7 +171,10 @@ async def _follow(
                 continue
             if isinstance(received, Lost):
                 if not has_sent and (received.is_vain or not resumes):
-                    raise received.error
+                    if received.is_vain or cores.position == position or not others:
+                        raise received.error
+                    position, others = cores.position, others - 1
+                    continue
                 if received.is_vain:
                     end = error_of(received.error)
                     break

@@ -16,7 +16,7 @@ from contextlib import aclosing
 from operator import attrgetter
 
 from sessiongate.client.age import Clock
-from sessiongate.client.cores import Cores
+from sessiongate.client.cores import ONE_CORE, Cores
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.representation.row import SessionRow
@@ -184,7 +184,7 @@ class Replica:
     """
 
     def __init__(
-        self, watch: Watch, *, staleness: float, clock: Clock, cores: Cores | None = None
+        self, watch: Watch, *, staleness: float, clock: Clock, cores: Cores = ONE_CORE
     ) -> None:
         self.store = Store()
         self._watch = watch
