@@ -66,13 +66,6 @@ class FleetLedger:
         found = self.fleet().shard(shard)
         return found.active.name if found and found.active else None
 
-    def end_pen(self, shard: str = "default") -> None:
-        """End the connection by which a shard's active core writes, as an operator might."""
-        found = self.fleet().shard(shard)
-        assert found
-        assert found.active
-        self.engine.server.execute(f"SELECT pg_terminate_backend({found.active.backend.pid})")
-
     def until_active(self, name: str, shard: str = "default") -> None:
         """Wait until a core is active."""
         eventually(lambda: self.active(shard), lambda found: found == name)

@@ -36,6 +36,7 @@ ORIGINS = {
     "shard": "--shard",
     "name": "--name",
     "advertise": "--advertise",
+    "takeover_after": "--takeover-after",
 }
 
 
@@ -84,6 +85,7 @@ def test_without_settings_the_core_reads_this_machine(
             "grpc": "127.0.0.1:50051",
             "source": ["host:"],
             "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
+            "takeover_after": 5.0,
             "stale_after": 30.0,
             "history": "30d",
             "history_max": 2 << 30,
@@ -112,6 +114,7 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "grpc": "127.0.0.1:3",
             "source": ["host:"],
             "ledger": "sqlite:///variable",
+            "takeover_after": 5.0,
             "stale_after": 1.0,
             "history": "30d",
             "history_max": 2 << 30,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tests.postgres import PASSWORD
 from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
 from tests.snippets import texts
 
+AFTER = 3.0  # seconds until a core that hangs is replaced
 (SETTINGS,) = texts("docs/fleet.md", "toml")
 
 
@@ -46,11 +49,12 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
     document = tmp_path / "app.json"
     write_document(document, 3)
     source = f"document:{document}?name=app&interval=0.2"
-    with FleetCore(ledger.url, "core-a", source) as first:
+    after = ("--takeover-after", str(AFTER))
+    with FleetCore(ledger.url, "core-a", source, *after) as first:
         await_ready(first.address)
         ids = first.ids()
         assert len(ids) == 3
-        with FleetCore(ledger.url, "core-b", source) as second:
+        with FleetCore(ledger.url, "core-b", source, *after) as second:
             second.expect(f"standing by for the shard default: core-a at {first.address} is active")
             assert ledger.active() == "core-a"
             ledger.until_standing_by("core-b")
@@ -60,8 +64,16 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             assert refused.value.reason == Reason.CORE_STANDBY
             stated = {"shard": "default", "active": "core-a", "address": first.address}
             assert refused.value.metadata == stated
-            ledger.end_pen()
+            ledger.engine.server.server.suspend()
+            time.sleep(1.5 * AFTER)
+            ledger.engine.server.server.resume()
+            write_document(document, 4)  # to write it, the core needs its pen again
+            ids = eventually(first.ids, lambda found: len(found) == 4)
+            first.process.send_signal(signal.SIGSTOP)
+            second.expect(f"core-a at {first.address} has not shown for .* seconds that it runs")
             ledger.until_active("core-b")
+            assert "core-b is active" not in second.output.partition("has not shown")[0]
+            first.process.send_signal(signal.SIGCONT)
             first.expect(f"core-b at {second.address} has become active")
             first.expect("standing by")
             assert second.ids_in_time() == ids
@@ -69,8 +81,8 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             second.process.kill()
             ledger.until_active("core-a")
             assert first.ids_in_time() == ids
-            write_document(document, 4)
-            more = eventually(first.ids, lambda found: len(found) == 4)
+            write_document(document, 5)
+            more = eventually(first.ids, lambda found: len(found) == 5)
             assert more > ids
             with FleetCore(ledger.url, "core-b", source) as again:
                 again.expect("standing by")

@@ -17,6 +17,8 @@ ENGINE = "postgresql://app@db.example.com"
         ({"shard": "east"}, "shard", "needs a ledger that cores can share"),
         ({"name": "core-a", "ledger": "sqlite:////x"}, "name", "only one core uses a ledger of"),
         ({"advertise": "h:1"}, "advertise", "needs a ledger that cores can share"),
+        ({"takeover_after": 3}, "takeover_after", "needs a ledger that cores can share"),
+        ({"takeover_after": 1, "ledger": ENGINE}, "takeover_after", "of at least 2, got 1"),
         ({"shard": "a b", "ledger": ENGINE}, "shard", "must be 1 to 63 letters, digits"),
         ({"name": "a@b", "ledger": ENGINE}, "name", "must be 1 to 63 letters, digits"),
         (
@@ -31,7 +33,7 @@ ENGINE = "postgresql://app@db.example.com"
         ),
     ],
 )
-def test_what_cannot_be_shared_is_named(values: dict[str, str], setting: str, text: str) -> None:
+def test_what_cannot_be_shared_is_named(values: dict[str, object], setting: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text) as raised:
         CoreConfig.from_json(json.dumps({"source": ["host:"], **values}))
     assert raised.value.setting == setting

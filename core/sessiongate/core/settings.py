@@ -121,8 +121,8 @@ class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTokenSettings)
 def _check_fleet(config: CoreConfig) -> None:
     """Raise `ConfigError` if the core cannot share its ledger as configured."""
     if not is_in_postgresql(config.ledger):
-        for name in settings_of(FleetSettings):
-            if getattr(config, name) is not None:
+        for name, each in settings_of(FleetSettings).items():
+            if getattr(config, name) != each.default:
                 raise ConfigError(
                     "needs a ledger that cores can share, --ledger postgresql://USER@HOST/DATABASE;"
                     " only one core uses a ledger of SQLite",

@@ -45,7 +45,7 @@ class ShardCore:
         self._is_listening, self._level = False, logging.INFO
         names = [source.name for source in config.sources]
         entry = MemberEntry(config.core_name, config.shard_name, sources=names)
-        self._membership = Membership(config.ledger, entry)
+        self._membership = Membership(config.ledger, entry, config.takeover_after)
 
     async def run(self) -> None:
         """Run. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`."""
@@ -80,6 +80,7 @@ class ShardCore:
                 task.cancel()
         finally:
             await core.stop()
+            self._membership.use(None)
         if kept.done() and not kept.cancelled():
             await kept  # raises: another program has the name
 
@@ -109,6 +110,7 @@ class ShardCore:
             now=time.time_ns,
             shard=config.shard_name,
             core=config.core_name,
+            opening=self._membership.use,
         )
 
     async def _note_address(self, address: str) -> None:

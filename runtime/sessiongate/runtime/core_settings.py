@@ -28,6 +28,7 @@ from sessiongate.v1.address import DEFAULT_ADDRESS
 SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool | list[str]]
 
 DEFAULT_SHARD = "default"  # of a core that names none
+LEAST_TAKEOVER = 2.0  # seconds: several beats, also of a core that is slow for a moment
 _MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 _LISTS = ("actions",)  # options that may be lists of words
 
@@ -102,6 +103,14 @@ def _member_name(value: object) -> str:
     return value
 
 
+def _takeover_after(value: object) -> float:
+    """Read how long a core may seem to hang: several of its beats."""
+    found = seconds(value)
+    if found < LEAST_TAKEOVER:
+        raise must_be(f"a number of seconds of at least {LEAST_TAKEOVER:g}", value)
+    return found
+
+
 @dataclass(frozen=True)
 class FleetSettings:
     """A core's place among the cores that share a ledger in PostgreSQL."""
@@ -123,6 +132,12 @@ class FleetSettings:
         grpc_listener,
         "Address by which other machines call this core: the one that it listens on.",
         "ADDRESS",
+    )
+    takeover_after: float = setting(
+        5.0,
+        _takeover_after,
+        "Take over from a core that has not shown for this long that it runs.",
+        "SECONDS",
     )
 
 

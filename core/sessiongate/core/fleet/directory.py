@@ -16,11 +16,13 @@ from sessiongate.core.ledger.postgresql.schema import require_tables
 _SHARDS = f"""
 WITH held AS ({HELD_LOCKS})
 SELECT s.name, s.number, held.pid, held.backend_start, held.application_name,
-    a.core, a.claim, a.instance, a.since, c.address
+    a.core, a.claim, a.instance, a.since, c.address, b.beat, f.core
 FROM shards s LEFT JOIN held ON held.lock = s.number
 LEFT JOIN actives a ON a.shard = s.number AND a.claim = s.claim
     AND (held.pid, held.backend_start) = (s.pid, s.backend_start)
 LEFT JOIN cores c ON c.name = a.core
+LEFT JOIN cores b ON (b.pen_pid, b.pen_start) = (held.pid, held.backend_start)
+LEFT JOIN actives f ON f.shard = s.number
 ORDER BY s.name
 """  # noqa: S608 - our own text
 _MEMBERS = f"""
@@ -47,6 +49,7 @@ class ActiveCore:
     instance: int = 0  # the upper bits of its revisions
     since: datetime | None = None
     address: str | None = None
+    beat: int | None = None  # of the core that states this backend as its pen
 
     @property
     def shown(self) -> str:
@@ -61,6 +64,7 @@ class FleetShard:
     name: str
     number: int
     active: ActiveCore | None
+    former: str | None = None  # the core that was active last, as far as it stated its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,8 @@ def read_fleet(connection: LedgerConnection) -> Fleet:
     """Read who is in the fleet. Raises psycopg's errors."""
     return Fleet(
         tuple(
-            FleetShard(name, number, _active(*active))
-            for name, number, *active in connection.execute(_SHARDS)
+            FleetShard(name, number, _active(*active), former)
+            for name, number, *active, former in connection.execute(_SHARDS)
         ),
         tuple(FleetMember(*row) for row in connection.execute(_MEMBERS)),
     )
@@ -119,13 +123,14 @@ def _active(
     instance: int,
     since: datetime,
     address: str | None,
+    beat: int | None,
 ) -> ActiveCore | None:
     if pid is None or begun is None:
         return None
     backend = Backend(pid, begun)
     if core is None:
-        return ActiveCore(application or "a program", backend)
-    return ActiveCore(core, backend, claim, instance, since, address)
+        return ActiveCore(application or "a program", backend, beat=beat)
+    return ActiveCore(core, backend, claim, instance, since, address, beat)
 
 
 class Directory:

@@ -19,7 +19,7 @@ from sessiongate.core.ledger.postgresql.connection import (
     LedgerAwayError,
     LedgerConnection,
 )
-from sessiongate.core.ledger.postgresql.locks import NAMES, obtain_lock
+from sessiongate.core.ledger.postgresql.locks import NAMES, end_holder, obtain_lock
 from sessiongate.core.ledger.postgresql.ownership import refuse_sources_of_others
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import MAKING, require_tables, shard_number
@@ -65,6 +65,7 @@ class Member:
         self._connection: LedgerConnection | None = None
         self._mine: set[Backend] = set()  # what may still have the lock for this program
         self._started = datetime.now(UTC)
+        self._is_durable, self._durable = False, "on"  # how beats, and other writes, commit
         self._held: tuple[float, Backend, int] | None = None  # since when by whom, at which beat
 
     @property
@@ -79,24 +80,28 @@ class Member:
         if connection is not None:
             connection.cut()
 
-    def beat(self) -> None:
-        """Join the fleet if needed, and show that this program runs.
+    def look(self, *, beats: bool = True, is_durable: bool = False) -> tuple[Fleet, int]:
+        """Return who is in the fleet, and this program's own beat; join the fleet if needed.
 
-        Raises `LedgerError`; `LedgerHeldError` if another program has the name.
+        If it ``beats``, others see that it runs; durably, if the beat is to wait for the disk and
+        for standbys as other writes do. Raises `LedgerError`; `LedgerHeldError` if another program
+        has the name.
         """
         connection = self._joined()
         with connection.naming_errors():
-            mine = self.entry.name, *connection.backend
-            if connection.execute(_BEAT, *mine).rowcount != 1:  # forgotten, or restored
-                self.close()
-                raise LedgerAwayError(str(connection.error("has lost this core's entry")))
+            if beats:
+                self._beat(connection, is_durable=is_durable)
+            fleet = read_fleet(connection)
+        for each in fleet.members:
+            if each.name == self.entry.name:
+                return fleet, each.beat
+        raise self._forgotten(connection)
 
-    def look(self) -> Fleet:
-        """Do the same; return who is in the fleet."""
-        self.beat()
+    def end(self, lock: int, backend: Backend) -> None:
+        """End exactly the backend that has a lock of the fleet's. Raises `LedgerError`."""
         connection = self._joined()
         with connection.naming_errors():
-            return read_fleet(connection)
+            end_holder(connection, lock, backend)
 
     def move(self, address: str | None) -> None:
         """State another address. Raises `LedgerError`, also if that is stated only later."""
@@ -112,6 +117,20 @@ class Member:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _beat(self, connection: LedgerConnection, *, is_durable: bool) -> None:
+        if is_durable != self._is_durable:
+            commit = self._durable if is_durable else "off"
+            connection.execute("SELECT set_config('synchronous_commit', %s, false)", commit)
+            self._is_durable = is_durable
+        mine = self.entry.name, *connection.backend
+        if connection.execute(_BEAT, *mine).rowcount != 1:
+            raise self._forgotten(connection)
+
+    def _forgotten(self, connection: LedgerConnection) -> LedgerAwayError:
+        """Return the error after which this program joins anew, as when a backup was restored."""
+        self.close()
+        return LedgerAwayError(str(connection.error("has lost this core's entry")))
 
     def _joined(self) -> LedgerConnection:
         if self._connection is not None and self._connection.is_lost:
@@ -131,8 +150,10 @@ class Member:
 
     def _join(self, connection: LedgerConnection) -> None:
         require_tables(connection)
-        # It says nothing that must outlive the server, and should not wait for a standby.
+        # A beat says nothing that must outlive the server, and does not wait for standbys.
+        ((self._durable,),) = connection.execute("SELECT current_setting('synchronous_commit')")
         connection.execute("SET synchronous_commit = off")
+        self._is_durable = False
         entry, shard = self.entry, None
         if entry.shard is not None:
             shard = shard_number(connection, entry.shard)

@@ -6,45 +6,59 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from sessiongate.core.fleet.directory import ActiveCore, Fleet
+from sessiongate.core.fleet.beats import BeatWatch, Look
+from sessiongate.core.fleet.directory import ActiveCore, Fleet, FleetShard
 from sessiongate.core.fleet.member import Member, MemberEntry
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
-from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
+from sessiongate.core.ledger.postgresql.connection import Backend, LedgerAwayError
+from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
 # Seconds.
 LOOK_EVERY = 0.25  # between two looks of a stand-by
 BEAT_EVERY = 0.5  # between two beats of an active core
-UNANSWERED = 5.0  # after which a statement that has no answer is given up
 LEAVE_TIMEOUT = 2.0  # that leaving may take
+FORMER_FIRST = 2.0  # for which, after a disturbance, the lock is left to who had it last
+_DOUBT = 1.0  # for which a beat may stand still before this core's own is written durably
 _WAIT = (0.5, 5.0)  # between two attempts to reach the server: the first, and the most
 
 
 class Membership:
-    """The membership of one core, until `close`."""
+    """The membership of one core, from `join` to `close`."""
 
-    def __init__(self, url: str, entry: MemberEntry) -> None:
+    def __init__(self, url: str, entry: MemberEntry, takeover_after: float) -> None:
         """Name the ledger by its URL. Raises `LedgerError` if that is wrong."""
         self._member = Member(LedgerPlace.parse(url), entry)
         self._calls = LedgerCalls()
-        self._watching: asyncio.Task[None] | None = None
+        self._after = takeover_after
+        self._beats = BeatWatch(takeover_after)
+        self._ledger: PostgresqlLedger | None = None  # while this core is, or becomes, active
+        self._shown_at = 0.0  # when this core last showed that it runs, on `elapsed`
+        self._fleet: Fleet | None = None  # as last seen; None while the server is away
+        self._error: LedgerError | None = None  # that ends the membership
+        self._looked = asyncio.Event()  # set, and replaced, after each look
         self._is_away = False  # the server could not be reached the last time
+        self._tasks: list[asyncio.Task[None]] = []
+        self._taking_up: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
         """Take the name; wait for a server that is away. Raises `LedgerError`."""
-        self._watching = asyncio.create_task(self._watch())
+        self._tasks.append(asyncio.create_task(self._watch()))
         wait, most = _WAIT
         while True:
             try:
-                return await self._calls.run(self._member.beat)
+                await self._calls.run(self._member.look)
+                break
             except LedgerAwayError as error:
                 log.warning("%s; trying again in %.1f seconds", error, wait)
             await asyncio.sleep(wait)
             wait = min(2 * wait, most)
+        self._tasks.append(asyncio.create_task(self._look_on()))
 
     async def move(self, address: str | None) -> None:
         """State where the core can be called; a server that is away is told later."""
@@ -53,6 +67,10 @@ class Membership:
         except LedgerAwayError as error:
             self._note(error)
 
+    def use(self, ledger: PostgresqlLedger | None) -> None:
+        """Show, or show no longer, that this core has the pen of a ledger, or asks for it."""
+        self._ledger, self._shown_at = ledger, elapsed()
+
     async def stand_by(
         self,
         take: Callable[[], Awaitable[Ledger]],
@@ -60,44 +78,36 @@ class Membership:
     ) -> Ledger:
         """Return the ledger that `take` opens as soon as nobody else is active.
 
-        Until then ``waiting`` is called with the active core, or with None while the server is
-        away. Raises `LedgerError`.
+        A core that is active and hangs is ended. Until then ``waiting`` is called with the active
+        core, or with None while the server is away. Raises `LedgerError`.
         """
         while True:
-            fleet = await self._look()
-            shard = None if fleet is None else fleet.shard(self._member.entry.shard or "")
-            if shard is not None and shard.active is None:
+            shard = await self._next()
+            if shard is not None and shard.active is None and self._may_take(shard):
                 try:
                     return await take()
                 except LedgerHeldError:
+                    self.use(None)
                     continue  # another one was faster
             await waiting(None if shard is None else shard.active)
-            await asyncio.sleep(LOOK_EVERY)
 
     async def keep(self) -> None:
-        """Show that the active core runs, until another one is active for its shard.
+        """Return when another core has become active for the shard of this one.
 
         Raises `LedgerHeldError` if another program has its name.
         """
-        entry = self._member.entry
         while True:
-            try:
-                fleet = await self._look()
-            except LedgerHeldError:
-                raise
-            except LedgerError as error:  # such as of a schema that was dropped
-                self._note(error)
-                fleet = None
-            shard = None if fleet is None else fleet.shard(entry.shard or "")
-            if shard and shard.active and shard.active.claim and shard.active.name != entry.name:
-                log.error("%s has become active for the shard %s", shard.active.shown, shard.name)
+            shard = await self._next()
+            active = None if shard is None else shard.active
+            if active and active.claim and active.name != self._member.entry.name:
+                log.error("%s has become active for the shard of this core", active.shown)
                 return
-            await asyncio.sleep(BEAT_EVERY)
 
     async def close(self) -> None:
         """Leave the fleet; do not wait for a server that hangs."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (*self._tasks, self._taking_up):
+            if task is not None:
+                task.cancel()
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT):
                 await self._calls.run(self._member.close)
@@ -105,14 +115,82 @@ class Membership:
             self._member.cut()
         self._calls.abandon()
 
-    async def _look(self) -> Fleet | None:
-        try:
-            fleet = await self._calls.run(self._member.look)
-        except LedgerAwayError as error:
-            self._note(error)
-            return None
+    def _may_take(self, shard: FleetShard) -> bool:
+        """Return whether to ask for a free lock: who had it before a disturbance goes first."""
+        since = self._beats.is_smooth_since
+        if shard.former in (None, self._member.entry.name):
+            return True
+        return since is not None and elapsed() - since >= FORMER_FIRST
+
+    async def _next(self) -> FleetShard | None:
+        """Return the shard at the next look; None if the server is away. Raises `LedgerError`."""
+        if self._error is None:
+            await self._looked.wait()
+        if self._error is not None:
+            raise self._error
+        return self._shard()
+
+    def _shard(self) -> FleetShard | None:
+        name = self._member.entry.shard
+        return None if self._fleet is None or name is None else self._fleet.shard(name)
+
+    async def _look_on(self) -> None:
+        """Look at the fleet again and again, and show that this core runs."""
+        while self._error is None:
+            try:
+                await self._look()
+            except LedgerError as error:
+                self._beats.miss()
+                self._fleet = None
+                self._note(error)
+                if isinstance(error, LedgerHeldError):
+                    self._error = error
+            except Exception:  # else this core would never take over
+                log.exception("looking at the fleet failed")
+                self._beats.miss()
+                self._fleet = None
+            self._looked.set()
+            self._looked = asyncio.Event()
+            await asyncio.sleep(LOOK_EVERY if self._ledger is None else BEAT_EVERY)
+
+    async def _look(self) -> None:
+        ledger = self._ledger
+        pen = None if ledger is None else ledger.pen
+        # A core whose pen does not answer is as good as one that hangs.
+        beats = pen is None or pen.is_down or pen.waits_for < self._after
+        is_durable = self._beats.stands_still_for > _DOUBT
+        asked = elapsed()
+        fleet, own = await self._calls.run(
+            lambda: self._member.look(beats=beats, is_durable=is_durable)
+        )
+        self._fleet = fleet
         self._note(None)
-        return fleet
+        shard = self._shard()
+        active = None if shard is None else shard.active
+        if ledger is None:
+            look = Look(
+                *(asked, elapsed(), own, is_durable),
+                *(None, None) if active is None else (active.backend, active.beat),
+            )
+            if (hanging := self._beats.take(look)) and shard is not None:
+                await self._end(shard, hanging)
+            return
+        self._beats.miss()
+        self._shown_at = asked
+        # At once, not only when there is something to write: the others give it some time.
+        is_lost = ledger.pen.is_down or (active is None and ledger.pen.instance > 0)
+        if is_lost and (self._taking_up is None or self._taking_up.done()):
+            ledger.pen.take_up()
+            self._taking_up = asyncio.create_task(ledger.take_up())
+
+    async def _end(self, shard: FleetShard, hanging: Backend) -> None:
+        """End the connection of a core that hangs, and so free its lock."""
+        shown = shard.active.shown if shard.active else "a core"
+        log.warning(
+            "%s has not shown for %.1f seconds that it runs: ending its connection %d",
+            *(shown, self._beats.stands_still_for, hanging.pid),
+        )
+        await self._calls.run(lambda: self._member.end(shard.number, hanging))
 
     def _note(self, error: LedgerError | None) -> None:
         """Log once that the server is away, and once that it is back."""
@@ -123,8 +201,12 @@ class Membership:
         self._is_away = error is not None
 
     async def _watch(self) -> None:
-        """Give up statements that the server does not answer."""
+        """Give up what the server does not answer; put the pen down if others see no beat."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            if self._member.waits_for > UNANSWERED:
+            if self._member.waits_for > self._after:
                 self._member.cut()
+            pen = None if self._ledger is None else self._ledger.pen
+            if pen and not pen.is_down and elapsed() - self._shown_at > self._after:
+                log.warning("the pen is put down: this core cannot show that it runs")
+                pen.put_down()

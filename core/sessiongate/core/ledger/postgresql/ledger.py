@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
 from sessiongate.core.ledger.postgresql.past import PostgresqlPast
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
+from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.store import PostgresqlStore
 from sessiongate.core.ledger.postgresql.upkeep import Upkeep
@@ -64,14 +65,17 @@ class PostgresqlLedger:
         now: Callable[[], int],
         shard: str = DEFAULT_SHARD,
         core: str = "",
+        opening: Callable[[PostgresqlLedger], None] = lambda ledger: None,
     ) -> PostgresqlLedger:
         """Open the ledger at a URL; make its tables if there are none.
 
         ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. Others
         are told that ``core`` is active for the ``shard``. A server that cannot be reached is
-        waited for. Raises `LedgerError`; if another core has the shard, `LedgerHeldError`.
+        waited for. ``opening`` is called with the ledger before its pen is asked for. Raises
+        `LedgerError`; if another core has the shard, `LedgerHeldError`.
         """
         ledger = cls(LedgerPlace.parse(url), policy, now, shard=shard, core=core)
+        opening(ledger)
         ledger._watching = asyncio.create_task(ledger._watch())
         try:
             wait, most = _WAIT
@@ -108,6 +112,16 @@ class PostgresqlLedger:
             self._store.pen.cut()
         self._calls.abandon()
         self._upkeep_calls.abandon()
+
+    @property
+    def pen(self) -> Pen:
+        """The right to write."""
+        return self._store.pen
+
+    async def take_up(self) -> None:
+        """Take the pen again now, not only when there is something to write."""
+        with suppress(LedgerError, RuntimeError):  # the second if the ledger is closed meanwhile
+            await self._calls.run(lambda: self.pen.connection)
 
     @property
     def policy(self) -> HistoryPolicy:

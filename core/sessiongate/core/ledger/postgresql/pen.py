@@ -19,6 +19,7 @@ import psycopg
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.postgresql.connection import (
     Backend,
+    LedgerAwayError,
     LedgerConnection,
     ServerIdentity,
 )
@@ -50,6 +51,7 @@ WHERE number = %s AND claim = %s AND writes = %s AND pid = pg_backend_pid()
 """
 
 
+_STATE = "UPDATE cores SET pen_pid = %s, pen_start = %s WHERE name = %s"
 # So that others see who writes, and since when.
 _TELL = """
 INSERT INTO actives AS a VALUES (%s, %s, %s, %s, clock_timestamp()) ON CONFLICT (shard) DO UPDATE
@@ -70,7 +72,7 @@ class _Claimed(NamedTuple):
 class Pen:
     """The writing connection; it is made when needed, and again after it was lost.
 
-    All calls but `cut` and `waits_for` come from one thread.
+    All calls come from one thread, but those of `cut`, `put_down`, `take_up` and what they show.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Pen:
         self._seen = 0  # no id above it was given, as far as this core knows
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
+        self._is_down = self._is_closed = False  # it must not be taken, for now or ever
         self._failures, self._retry_at = 0, 0.0
         self._reason: LedgerError | None = None
 
@@ -119,6 +122,20 @@ class Pen:
         if asked is not None:
             asked.cut()
 
+    def put_down(self) -> None:
+        """Give the lock back, whatever is under way, and do not take it until `take_up`."""
+        self._is_down = True
+        self.cut()
+
+    def take_up(self) -> None:
+        """Let the lock be taken again, at once."""
+        self._is_down, self._retry_at = False, 0.0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it was put down."""
+        return self._is_down
+
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection, as far as is known."""
@@ -133,6 +150,13 @@ class Pen:
         """
         if self.is_superseded:
             raise LedgerError(f"the ledger ({self.place}) is no longer what this core knows")
+        if self._is_closed:
+            raise LedgerError(f"the ledger ({self.place}) is closed")
+        if self._is_down:
+            raise LedgerAwayError(
+                f"the ledger ({self.place}) is not written to: this core cannot show the others"
+                " that it runs"
+            )
         if self._connection is not None and self._connection.is_lost:
             self.drop()
         if self._connection is None:
@@ -162,6 +186,7 @@ class Pen:
                     "UPDATE counters SET value = %s WHERE name = 'id' AND value = %s",
                     *(self._ids.start - 1, self._ids.stop - 1),
                 )
+        self._is_closed = True
         self.drop()
 
     @contextmanager
@@ -222,6 +247,8 @@ class Pen:
                     raise connection.error(
                         "is a copy that is not complete: run sessiongate ledger copy again"
                     )
+                if self._core:  # before: a core that hangs is ended by what is stated of it
+                    connection.execute(_STATE, *connection.backend, self._core)
                 self._take_lock(connection)
                 self._mine = {connection.backend}
                 with connection.transaction():
