@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install demo run test faults soak check proto bench screenshots release-proto release-surface lock audit
+.PHONY: help install demo run test pythons debian faults soak check proto bench screenshots release-proto release-surface lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -41,6 +41,12 @@ run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/s
 test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run the tests on two cores
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+
+pythons: ## Run the core of the tests on each Python from 3.11 on that is found here
+	$(PYTHON) -m tests.pythons $(ARGS)
+
+debian: install ## Run the sources' tests with the servers of another Debian; SUITE=trixie
+	$(BIN)/python -m tests.debian $(or $(SUITE),trixie) $(ARGS)
 
 faults: install ## Run the long fault-injection tests; update figures in docs/reliability.md
 	@rm -f .figures

@@ -63,7 +63,7 @@ def _unpacked(*packages: str) -> Path:
     return root
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return where this machine gets its packages from."""
     asked = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
     found = subprocess.run(asked, capture_output=True, check=True, text=True).stdout.split()
@@ -80,7 +80,7 @@ def _unpack(work: Path, packages: Sequence[str]) -> Path:
         (work / name).mkdir(parents=True)
     (work / "status").touch()
     (work / "apt.conf").write_text(_APT.format(folder=work))
-    source = f"deb [signed-by={_KEYRING}] {_mirror()} trixie main\n"
+    source = f"deb [signed-by={_KEYRING}] {mirror()} trixie main\n"
     (work / "sources.list").write_text(source)
     environment = {**os.environ, "APT_CONFIG": str(work / "apt.conf")}
     for command in (("update",), ("download", *packages)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.surface import RECORDED, ROOT, surface, unannounced
@@ -41,6 +43,15 @@ def test_nothing_is_dropped_silently() -> None:
 def test_what_goes_is_announced_twice(new: str, old: str, is_announced: bool) -> None:
     found = unannounced(GONE, NOW, ANNOUNCED.format(new=new, old=old))
     assert found == ([] if is_announced else ["metric sessiongate_old gauge"])
+
+
+def test_the_versions_are_those_of_the_page_of_sources() -> None:
+    page = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    sources = " ".join((ROOT / "docs" / "sources.md").read_text(encoding="utf-8").split())
+    table = page.partition("| Kind | Read |")[2].partition("\n\n")[0]
+    ranges = re.findall(r"\| ([0-9.]+ to [0-9.x]+)", table)
+    assert len(ranges) == 4
+    assert [each for each in ranges if each not in sources] == []
 
 
 def test_names_may_be_added_but_not_change() -> None:

@@ -145,7 +145,8 @@ def test_a_session_that_ends_by_itself_was_not_terminated(
     with acting(tmp_path, source(server, action_user=READER)) as core:
         seen = the(core, pid_of(client))
         assert core.refusal(core.terminate, seen.id) == Reason.ACTION_REFUSED
-        assert "must be a member of" in core.audit()[-1]["detail"]
+        said = core.audit()[-1]["detail"]  # until PostgreSQL 15, and from 16 on
+        assert "must be a member of" in said or "permission denied" in said
         assert is_alive(client)
         clients.close()
         past = eventually(lambda: core.past(seen.id), lambda past: past.HasField("end_time"))
