@@ -292,7 +292,7 @@ class Replica:
 
     def _restart(self) -> None:
         if self.store.revision:
-            log.info("the core no longer holds the changes since the copy: copying all sessions")
+            log.info("the copy of the sessions cannot be resumed: copying all of them")
             self.store = Store()
 
     def _prove(self) -> None:
