@@ -23,7 +23,7 @@ _OF_THE_CALL = frozenset(
     (Reason.SOURCE_UNREACHABLE, Reason.LEDGER_UNAVAILABLE, Reason.AUDIT_UNAVAILABLE)
 )
 # Why a core refuses every call, before it looks at one.
-_DID_NOTHING = frozenset((Reason.NOT_READY, "CORE_STANDBY"))
+_DID_NOTHING = frozenset((Reason.NOT_READY, Reason.CORE_STANDBY))
 
 
 class Position(Protocol):
