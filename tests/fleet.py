@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from sessiongate.client import CallError, Client
 from sessiongate.core.fleet.directory import Directory, Fleet
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from tests.core.engines import Engine
 from tests.polling import eventually
-from tests.program import ForkedProgram
+from tests.program import PATIENCE, ForkedProgram
 
 
 class FleetCore(ForkedProgram):
@@ -34,6 +38,16 @@ class FleetCore(ForkedProgram):
         """Return the ids of its sessions. Raises `CallError`."""
         with Client(self.address) as client:
             return {each.id for each in client.sessions()}
+
+    def metrics(self) -> dict[str, float]:
+        """Return the last metrics that it has said to show, without their labels."""
+        place = re.findall(r"metrics at (http[^\s\"]+)", self.output)[-1]
+        answer = httpx.get(place, timeout=PATIENCE, trust_env=False)
+        return {
+            sample.name: sample.value
+            for metric in text_string_to_metric_families(answer.text)
+            for sample in metric.samples
+        }
 
     def ids_in_time(self) -> set[int]:
         """Return the ids as soon as there is an answer."""

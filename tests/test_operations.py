@@ -109,8 +109,15 @@ def documented() -> Mapping[str, tuple[str, str, set[str]]]:
     return {name: (name, kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 
+def is_of_a_shard(metric: str) -> bool:
+    """Return whether only a core with a ledger in PostgreSQL shows a metric."""
+    return bool(re.match("sessiongate_(shard_|ledger_partitions|ledger_oldest)", metric))
+
+
 # It is there only if somebody may act: tests/core/test_actions.py.
 ACTIONS = {"sessiongate_actions": documented()["sessiongate_actions"]}
+# They are there only with a ledger in PostgreSQL: tests/test_shards.py.
+SHARDS = {name: each for name, each in documented().items() if is_of_a_shard(name)}
 
 
 def queries() -> Iterator[str]:
@@ -148,7 +155,7 @@ def grouped_by(query: str) -> set[str]:
 @pytest.mark.parametrize("query", [*queries()])
 def test_every_query_finds_its_series(query: str, watched: Watched) -> None:
     series: dict[str, set[str]] = {"up": {"job", "instance"}}  # Prometheus's own
-    for name, (_, _, labels) in ACTIONS.items():
+    for name, (_, _, labels) in (ACTIONS | SHARDS).items():
         series[f"{name}_total"] = labels
     for metric in watched.metrics():
         series.setdefault(metric.name, {"instance"})  # nothing may be there to show yet
@@ -183,7 +190,7 @@ def test_every_metric_is_documented_with_its_labels(watched: Watched) -> None:
     for metric in watched.metrics():
         labels = {label for sample in metric.samples for label in sample.labels}
         shown[metric.name] = metric.name, metric.type, labels - {"le"}
-    assert shown | ACTIONS == documented()
+    assert shown | ACTIONS | SHARDS == documented()
 
 
 def test_every_limit_is_documented() -> None:

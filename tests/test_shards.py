@@ -20,6 +20,7 @@ from tests.polling import eventually
 from tests.postgres import PASSWORD
 from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
 from tests.snippets import texts
+from tests.test_operations import documented, is_of_a_shard
 
 AFTER = 3.0  # seconds until a core that hangs is replaced
 (SETTINGS,) = texts("docs/fleet.md", "toml")
@@ -49,15 +50,21 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
     document = tmp_path / "app.json"
     write_document(document, 3)
     source = f"document:{document}?name=app&interval=0.2"
-    after = ("--takeover-after", str(AFTER))
+    after = ("--takeover-after", str(AFTER), "--core-metrics", "127.0.0.1:0")
     with FleetCore(ledger.url, "core-a", source, *after) as first:
         await_ready(first.address)
         ids = first.ids()
         assert len(ids) == 3
+        assert first.metrics()["sessiongate_shard_active"] == 1
         with FleetCore(ledger.url, "core-b", source, *after) as second:
             second.expect(f"standing by for the shard default: core-a at {first.address} is active")
             assert ledger.active() == "core-a"
             ledger.until_standing_by("core-b")
+            shown = second.metrics()
+            assert (shown["sessiongate_shard_active"], shown["sessiongate_shard_standbys"]) == (
+                0,
+                1,
+            )
             assert not serves(second.address)
             with pytest.raises(CallError, match=f"core-a at {first.address} is active") as refused:
                 second.ids()
@@ -78,6 +85,15 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             first.expect("standing by")
             assert second.ids_in_time() == ids
             assert serves(second.address)
+            shown = second.metrics()
+            assert {name for name in shown if is_of_a_shard(name)} == {
+                name + ("_total" if kind == "counter" else "")
+                for name, kind, _ in documented().values()
+                if is_of_a_shard(name)
+            }
+            assert shown["sessiongate_shard_takeovers_total"] == 1
+            assert shown["sessiongate_shard_cores_ended_total"] == 1
+            assert 47 < shown["sessiongate_ledger_partitions_ahead_seconds"] / 3600 < 50
             second.process.kill()
             ledger.until_active("core-a")
             assert first.ids_in_time() == ids

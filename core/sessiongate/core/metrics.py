@@ -199,12 +199,17 @@ def core_registry(
     collector: Collector,
     ledger: Ledger,
     outcomes: Mapping[tuple[str, str, str], int] | None = None,
+    *,
+    more: Iterable[MetricCollector] = (),
 ) -> CollectorRegistry:
-    """Return a registry of all metrics of a core; ``outcomes`` are those of actions, if any."""
+    """Return a registry of all metrics of a core, and of ``more``.
+
+    ``outcomes`` are those of actions, if there are any.
+    """
     state = [_State(table, watchers, collector, ledger)]
     acted = [] if outcomes is None else [_Actions(outcomes)]
     processes = ProcessCollector(lambda: {"core": os.getpid()})
-    return registry(_Calls(calls), *state, *acted, processes)
+    return registry(_Calls(calls), *state, *acted, *more, processes)
 
 
 def _buckets(found: Durations) -> list[tuple[str, int]]:

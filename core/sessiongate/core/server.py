@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,8 @@ from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 
 if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
+    from prometheus_client.registry import Collector as MetricCollector
+
     from sessiongate.core.actions.actions import Actions
     from sessiongate.runtime.telemetry.exporter import Exporter
     from sessiongate.runtime.telemetry.spans import Spans
@@ -60,10 +63,18 @@ class Core:
     Health answers NOT_SERVING until every source has answered or failed once.
     """
 
-    def __init__(self, config: CoreConfig, ledger: Ledger | None = None) -> None:
-        """Use ``ledger``, which is open, and close it at the end; else open the configured one."""
+    def __init__(
+        self,
+        config: CoreConfig,
+        ledger: Ledger | None = None,
+        metrics: Sequence[MetricCollector] = (),
+    ) -> None:
+        """Use ``ledger``, which is open, and close it at the end; else open the configured one.
+
+        Show ``metrics`` beside the core's own.
+        """
         self._config = config
-        self._given = ledger
+        self._given, self._more_metrics = ledger, metrics
         self.address = config.grpc  # the real port once started
         self._calls = CallCounts()
         self.watchers = StreamQuota(config.limits.max_watchers)
@@ -195,7 +206,8 @@ class Core:
 
         outcomes = None if self.actions is None else self.actions.outcomes
         shown = core_registry(
-            *(self._calls, self.table, self.watchers, self._collector, ledger, outcomes)
+            *(self._calls, self.table, self.watchers, self._collector, ledger, outcomes),
+            more=self._more_metrics,
         )
         self._lag = LoopLag("core", shown)
         return Exporter(self._config.core_metrics, shown, self._config.protection)

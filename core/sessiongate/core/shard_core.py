@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
@@ -25,6 +25,9 @@ from sessiongate.core.standby import StandbyServer
 from sessiongate.runtime.addresses import Address
 
 log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
+    from prometheus_client.registry import Collector as MetricCollector
 
 _T = TypeVar("_T")
 
@@ -42,10 +45,15 @@ class ShardCore:
         """``start`` starts a core unless stopped; ``listening`` is told the address, once."""
         self._config, self._stop = config, stop
         self._start, self._listening = start, listening
-        self._is_listening, self._level = False, logging.INFO
+        self._is_listening, self._has_stood_by = False, False
         names = [source.name for source in config.sources]
         entry = MemberEntry(config.core_name, config.shard_name, sources=names)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
+        self._metrics: list[MetricCollector] = []
+        if config.core_metrics is not None:
+            from sessiongate.core.fleet.metrics import ShardMetrics
+
+            self._metrics.append(ShardMetrics(self._membership))
 
     async def run(self) -> None:
         """Run. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`."""
@@ -63,14 +71,18 @@ class ShardCore:
         ledger = await self._stand_by()
         if ledger is None:
             return
-        core = Core(self._config, ledger)
+        core = Core(self._config, ledger, self._metrics)
         if not await self._start(core, self._stop):
             return
         try:
             await self._note_address(core.address)
             shown = self._config.core_name, self._config.shard_name
-            log.log(self._level, "%s is active for the shard %s", *shown)
-            self._level = logging.WARNING  # from now on, it is no start but a take-over
+            if self._has_stood_by:
+                self._membership.takeovers += 1
+                log.warning("%s has taken the shard %s over", *shown)
+            else:
+                log.info("%s is active for the shard %s", *shown)
+            self._has_stood_by = True  # whatever it becomes active after, it is no start
             lost = asyncio.create_task(core.ledger_lost.wait())
             kept = asyncio.create_task(self._membership.keep())
             stopped = asyncio.create_task(self._stop.wait())
@@ -87,7 +99,7 @@ class ShardCore:
     async def _stand_by(self) -> Ledger | None:
         """Return the ledger once nobody else is active; None if stopped before."""
         config = self._config
-        async with StandbyServer(config) as server:
+        async with StandbyServer(config, self._metrics) as server:
 
             async def waiting(active: ActiveCore | None) -> None:
                 if not server.is_open:
@@ -98,7 +110,7 @@ class ShardCore:
                         "standing by for the shard %s: %s is active",
                         *(config.shard_name, active.shown),
                     )
-                    self._level = logging.WARNING
+                    self._has_stood_by = True
 
             return await self._unless_stopped(self._membership.stand_by(self._take, waiting))
 

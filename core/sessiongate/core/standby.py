@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
@@ -18,12 +22,21 @@ from sessiongate.core.listening import CoreListener
 from sessiongate.core.settings import CoreConfig
 from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
 
+if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
+    from prometheus_client.registry import Collector as MetricCollector
+
+    from sessiongate.runtime.telemetry.exporter import Exporter
+
+log = logging.getLogger(__name__)
+
 
 class StandbyServer:
     """Answers NOT_SERVING, and every call with who is active, from `open` to the block's end."""
 
-    def __init__(self, config: CoreConfig) -> None:
-        self._config = config
+    def __init__(self, config: CoreConfig, metrics: Sequence[MetricCollector] = ()) -> None:
+        """Show ``metrics`` where the core would show its own."""
+        self._config, self._metrics = config, metrics
+        self._exporter: Exporter | None = None
         self._listener: CoreListener | None = None
         self.active: ActiveCore | None = None  # as far as is known
 
@@ -49,6 +62,15 @@ class StandbyServer:
         address = listener.open()
         await listener.server.start()
         self._listener = listener
+        if config.core_metrics is not None:
+            from sessiongate.runtime.telemetry.exporter import Exporter
+            from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry
+
+            processes = ProcessCollector(lambda: {"core": os.getpid()})
+            shown = registry(*self._metrics, processes)
+            self._exporter = Exporter(config.core_metrics, shown, config.protection)
+            await self._exporter.start()
+            log.info("metrics at %s", self._exporter.url)
         return address
 
     def _refusal(self) -> StandbyError:
@@ -72,6 +94,8 @@ class StandbyServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._exporter is not None:
+            await self._exporter.stop()
         if self._listener is not None:
             await self._listener.stop(None)  # there is nothing to finish
             self._listener.close()

@@ -45,6 +45,42 @@ class Membership:
         self._is_away = False  # the server could not be reached the last time
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_up: asyncio.Task[None] | None = None
+        # How often this core took over, lost the pen, and ended another core.
+        self.takeovers = self.pens_lost = self.ended = 0
+
+    @property
+    def shard(self) -> str:
+        """The name of the core's shard."""
+        return self._member.entry.shard or ""
+
+    @property
+    def ledger(self) -> PostgresqlLedger | None:
+        """The ledger that this core has the pen of, or asks for it."""
+        return self._ledger
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the server answered the last time."""
+        return self._fleet is not None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this core was active at the last look."""
+        shard = self._shard()
+        active = None if shard is None else shard.active
+        return active is not None and active.claim > 0 and active.name == self._member.entry.name
+
+    @property
+    def standbys(self) -> int:
+        """How many cores stood by for the shard at the last look."""
+        shard = self._shard()
+        return 0 if self._fleet is None or shard is None else len(self._fleet.standing_by(shard))
+
+    @property
+    def beat_late(self) -> float:
+        """Seconds for which the active core has not shown that it runs, as far as is known."""
+        late = self._beats.stands_still_for if self._ledger is None else elapsed() - self._shown_at
+        return max(0.0, late - BEAT_EVERY)
 
     async def join(self) -> None:
         """Take the name; wait for a server that is away. Raises `LedgerError`."""
@@ -101,6 +137,7 @@ class Membership:
             active = None if shard is None else shard.active
             if active and active.claim and active.name != self._member.entry.name:
                 log.error("%s has become active for the shard of this core", active.shown)
+                self.pens_lost += 1
                 return
 
     async def close(self) -> None:
@@ -131,8 +168,7 @@ class Membership:
         return self._shard()
 
     def _shard(self) -> FleetShard | None:
-        name = self._member.entry.shard
-        return None if self._fleet is None or name is None else self._fleet.shard(name)
+        return None if self._fleet is None else self._fleet.shard(self.shard)
 
     async def _look_on(self) -> None:
         """Look at the fleet again and again, and show that this core runs."""
@@ -191,6 +227,7 @@ class Membership:
             *(shown, self._beats.stands_still_for, hanging.pid),
         )
         await self._calls.run(lambda: self._member.end(shard.number, hanging))
+        self.ended += 1
 
     def _note(self, error: LedgerError | None) -> None:
         """Log once that the server is away, and once that it is back."""
@@ -210,3 +247,4 @@ class Membership:
             if pen and not pen.is_down and elapsed() - self._shown_at > self._after:
                 log.warning("the pen is put down: this core cannot show that it runs")
                 pen.put_down()
+                self.pens_lost += 1

@@ -114,6 +114,16 @@ class PostgresqlLedger:
         self._upkeep_calls.abandon()
 
     @property
+    def oldest_xmin(self) -> int:
+        """The age of the oldest snapshot in the server, in transactions: it keeps old rows."""
+        return self._upkeep.oldest_xmin
+
+    @property
+    def last_end(self) -> int:
+        """The last end of a session for which there is a partition, in ns since the epoch."""
+        return self._upkeep.last_end
+
+    @property
     def pen(self) -> Pen:
         """The right to write."""
         return self._store.pen

@@ -34,6 +34,13 @@ from sessiongate.runtime.elapsed import elapsed
 log = logging.getLogger(__name__)
 
 _ROWS = 1000  # deleted at once
+# How many transactions ago the oldest one began whose snapshot keeps old rows, as far as this role
+# may know.
+_OLDEST = """
+SELECT greatest((SELECT max(age(backend_xmin)) FROM pg_stat_activity),
+    (SELECT max(age(xmin)) FROM pg_replication_slots),
+    (SELECT max(age(transaction)) FROM pg_prepared_xacts), 0)
+"""
 _LOOK = 0.05  # seconds
 _LOOK_EVERY = 60.0  # seconds between two measurements of what is kept, unless something was dropped
 _PRECISE = 24 * HOUR  # ns: what is kept for less than this is dropped row by row as it grows old
@@ -50,6 +57,7 @@ class Upkeep:
         self.size = HistorySize(0, 0, None)  # when it was last measured
         self._looked_at = -_LOOK_EVERY  # on the clock `elapsed`
         self._has_dropped = False  # since then
+        self.oldest_xmin = 0  # age, in transactions, of the oldest snapshot
         self.last_end = 0  # ns since the epoch: the last end for which there is a partition
 
     def cut(self) -> None:
@@ -109,6 +117,7 @@ class Upkeep:
         """Read what is kept; of what takes long with many partitions, only what may differ."""
         parts = partitions(connection)
         self.last_end = parts[-1].high - 1 if parts else 0
+        ((self.oldest_xmin,),) = connection.execute(_OLDEST)
         ((rows,),) = connection.execute(
             "SELECT coalesce(sum(past_rows), 0)::bigint"
             " - (SELECT value FROM counters WHERE name = 'past_dropped') FROM shards"
