@@ -62,6 +62,21 @@ class FleetCore(ForkedProgram):
             return error
 
 
+class FleetFront(ForkedProgram):
+    """A running front of a fleet, which listens."""
+
+    def __init__(self, url: str, name: str, *arguments: str) -> None:
+        super().__init__(
+            *("core", "--fleet", "--grpc", "127.0.0.1:0", "--name", name, *arguments),
+            SESSIONGATE_LEDGER=url,
+        )
+        try:
+            self.address = self.expect("^listening on (.*)$")[1]
+        except BaseException:
+            self.close()
+            raise
+
+
 class FleetLedger:
     """A ledger, and what it tells of the fleet."""
 

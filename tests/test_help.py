@@ -69,7 +69,8 @@ def test_each_example_can_be_typed(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path], ids=" ".join)
 def test_help_speaks_of_its_command(path: tuple[str, ...]) -> None:
     options = helped(*path).partition("\nOptions:")[2]
-    others = {name for name in ROOT.commands if name not in path} - {"list", "show", "sources"}
+    usual = {"fleet", "list", "show", "sources"}
+    others = {name for name in ROOT.commands if name not in path} - usual
     words = set(options.replace("`", " ").split()) - {"core"}
     if path not in {("serve",), ("check-config",)}:
         others.add("gateway's")

@@ -25,7 +25,7 @@ from tests.program import run
 SECRET = "hunter2"
 ED25519 = Ed25519PrivateKey.generate().public_key()
 # What every core receives.
-MORE = {**asdict(CoreLimits()), **asdict(LogSettings())}
+MORE = {"fleet": False, **asdict(CoreLimits()), **asdict(LogSettings())}
 
 
 ORIGINS = {
@@ -37,6 +37,7 @@ ORIGINS = {
     "name": "--name",
     "advertise": "--advertise",
     "takeover_after": "--takeover-after",
+    "fleet": "--fleet",
 }
 
 

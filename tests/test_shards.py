@@ -23,7 +23,7 @@ from tests.snippets import texts
 from tests.test_operations import documented, is_of_a_shard
 
 AFTER = 3.0  # seconds until a core that hangs is replaced
-(SETTINGS,) = texts("docs/fleet.md", "toml")
+(SETTINGS,) = texts("docs/fleet.md", "toml", "Shards")
 
 
 @pytest.fixture(scope="module")

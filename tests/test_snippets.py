@@ -12,6 +12,7 @@ from tests import test_containers as containers
 from tests import test_demo as demo
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
+from tests import test_fronts as fronts
 from tests import test_ledger as ledger
 from tests import test_maintenance as maintenance
 from tests import test_manifests as manifests
@@ -53,6 +54,10 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     shards.test_the_documented_core_has_its_name_and_its_sources_for_itself: [
         "docs/fleet.md: Shards: toml",
+    ],
+    fronts.test_the_documented_front_tells_who_is_in_the_fleet: [
+        "docs/fleet.md: Fronts: toml",
+        "docs/fleet.md: Who is in the fleet: sh",
     ],
     readme.test_make_knows_what_to_do: [
         "README.md: Three commands: sh",

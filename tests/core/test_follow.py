@@ -159,12 +159,46 @@ def test_a_core_that_hangs_is_named_and_its_sessions_go_after_a_while() -> None:
     run(test, stale_after=4.0)
 
 
+def test_another_core_at_the_address_of_one_that_is_gone_is_not_taken_for_it() -> None:
+    async def test(stage: Fronted) -> None:
+        gone, other = stage.core("a"), stage.core("b")
+        core = await gone.serve(made("a", [1]))
+        stage.front.follow({"one": core})
+        await stage.table.ready.wait()
+        another = await other.serve(made("b", [2]))
+        stage.front.follow({"one": core._replace(address=another.address)})
+        following = stage.front.shards["one"].following
+        assert following is not None
+        await _becomes(lambda: "another core" in following.lost)
+        assert stage.ids() == [1]
+        assert [each.name for each in stage.table.sources()] == ["a"]
+
+    run(test)
+
+
+def test_two_sessions_with_one_id_are_not_mixed_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(stage: Fronted) -> None:
+        one, two = stage.core("a"), stage.core("b")
+        cores = {"one": await one.serve(made("a", [1]))}
+        stage.front.follow(cores)
+        await stage.table.ready.wait()
+        cores["two"] = await two.serve(made("b", [1, 2]))
+        stage.front.follow(cores)
+        await _becomes(lambda: stage.ids() == [1, 2])
+        session = stage.table.get(1)
+        assert session is not None
+        assert session.source == "a"
+        assert "two shards state sessions with the same id" in caplog.text
+
+    run(test)
+
+
 def test_a_shard_that_was_never_heard_is_named_by_its_sources() -> None:
     async def test(stage: Fronted) -> None:
         one = await stage.core("a").serve(made("a", [1]))
         away = CoreToFollow("core-9", "127.0.0.1:1", 9)
         sources = {"two": ["b"], "three": ["c"]}
-        stage.front.follow({"one": one, "two": away, "three": None}, sources)
+        stage.front.follow({"one": one, "two": away, "three": "no core is active"}, sources)
         await stage.table.ready.wait()
         assert stage.table.unreachable == ["b", "c"]
         assert "no core is active" in stage.table.source("c").error

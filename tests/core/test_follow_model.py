@@ -201,7 +201,9 @@ class FollowMachine(RuleBasedStateMachine):
 
     def tell(self) -> None:
         """Tell the front which cores are active."""
-        self.front.follow({name: core.core if core else None for name, core in self.active.items()})
+        self.front.follow(
+            {name: core.core if core else "no core" for name, core in self.active.items()}
+        )
 
     @rule(
         name=shards,

@@ -44,7 +44,7 @@ def check() -> int:
 def faults(values: dict[str, Any]) -> Iterator[str]:
     """Yield the faults of a configuration, one per line, with the setting's origin."""
     origins = values.pop("origins", {})
-    for text in _of_sources(values.pop("source")):
+    for text in _of_sources(values.pop("source", ())):
         yield named(text, "source", origins)
     try:
         for text in _ledger(CoreConfig.from_json(json.dumps(values)).ledger):

@@ -17,10 +17,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector as MetricCollector
 
-from sessiongate.core.collect.collector import Collector
+from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.stream_quota import StreamQuota
-from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.ledger.base import HistorySize, Ledger
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS, Durations
 from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry
@@ -74,12 +74,12 @@ class _State(MetricCollector):
     """The state of the table, its watchers and its sources when collected."""
 
     def __init__(
-        self, table: SessionTable, watchers: StreamQuota, collector: Collector, ledger: Ledger
+        self, table: SessionTable, watchers: StreamQuota, filler: TableFiller, ledger: Ledger | None
     ) -> None:
         self._table = table
         self._ledger = ledger
         self._watchers = watchers
-        self._collector = collector
+        self._filler = filler
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(
@@ -88,14 +88,15 @@ class _State(MetricCollector):
         yield GaugeMetricFamily(
             "sessiongate_watchers", "Number of open session streams.", len(self._watchers)
         )
-        yield from self._ledger_calls()
-        yield from self._history()
+        if self._ledger is not None:
+            yield from self._ledger_calls(self._ledger)
+            yield from self._history(self._ledger.size)
         yield from self._reports()
         yield from self._activities()
         yield from self._tallies()
 
-    def _ledger_calls(self) -> Iterable[Metric]:
-        took = self._ledger.durations
+    def _ledger_calls(self, ledger: Ledger) -> Iterable[Metric]:
+        took = ledger.durations
         duration = HistogramMetricFamily(
             "sessiongate_ledger_call_duration_seconds",
             "Time taken by the ledger to write, or to read before it writes.",
@@ -105,16 +106,15 @@ class _State(MetricCollector):
         yield CounterMetricFamily(
             "sessiongate_ledger_failures",
             "Number of these calls that failed.",
-            self._ledger.failures,
+            ledger.failures,
         )
         yield GaugeMetricFamily(
             "sessiongate_ledger_busy_seconds",
             "Time since such a call last ended while others wait; 0 if none waits.",
-            self._ledger.busy_for,
+            ledger.busy_for,
         )
 
-    def _history(self) -> Iterable[Metric]:
-        kept = self._ledger.size
+    def _history(self, kept: HistorySize) -> Iterable[Metric]:
         yield GaugeMetricFamily(
             "sessiongate_history_rows", "Number of past sessions that are kept.", kept.rows
         )
@@ -139,7 +139,7 @@ class _State(MetricCollector):
         partial = _gauge(
             "source_partial", "Whether the last observation lacks some of the source's sessions."
         )
-        for report in self._collector.reports():
+        for report in self._filler.reports():
             sessions.add_metric([report.name], report.session_count)
             reached = report.state == SourceState.SOURCE_STATE_REACHABLE
             reachable.add_metric([report.name], reached)
@@ -186,7 +186,7 @@ class _State(MetricCollector):
         failures = CounterMetricFamily(
             "sessiongate_source_failures", "Number of failed observations.", labels=["source"]
         )
-        for name, tally in self._collector.tallies().items():
+        for name, tally in self._filler.tallies().items():
             took.add_metric([name], tally.succeeded, tally.seconds)
             failures.add_metric([name], tally.failed)
         return [took, failures]
@@ -196,17 +196,17 @@ def core_registry(
     calls: CallCounts,
     table: SessionTable,
     watchers: StreamQuota,
-    collector: Collector,
-    ledger: Ledger,
+    filler: TableFiller,
+    ledger: Ledger | None,
     outcomes: Mapping[tuple[str, str, str], int] | None = None,
     *,
     more: Iterable[MetricCollector] = (),
 ) -> CollectorRegistry:
     """Return a registry of all metrics of a core, and of ``more``.
 
-    ``outcomes`` are those of actions, if there are any.
+    ``ledger`` is the one that it writes to, and ``outcomes`` are those of actions, if any.
     """
-    state = [_State(table, watchers, collector, ledger)]
+    state = [_State(table, watchers, filler, ledger)]
     acted = [] if outcomes is None else [_Actions(outcomes)]
     processes = ProcessCollector(lambda: {"core": os.getpid()})
     return registry(_Calls(calls), *state, *acted, *more, processes)

@@ -96,6 +96,12 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
         print(f"listening on {address}", flush=True)
         notify(READY)
 
+    if config.fleet:
+        from sessiongate.core.front_core import FrontCore
+
+        await FrontCore(config, stop, _start, listening).run()
+        notify(STOPPING)
+        return 0
     if is_in_postgresql(config.ledger):  # which several cores may share
         from sessiongate.core.shard_core import ShardCore
 

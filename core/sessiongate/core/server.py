@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.collect.collector import Collector
+from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.health import Health
 from sessiongate.core.grpc.history_service import HistoryService
@@ -26,7 +27,7 @@ from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.source_service import SourceService
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.history.history import History
-from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.ledger.base import Ledger, PastLedger
 from sessiongate.core.ledger.opening import open_ledger
 from sessiongate.core.listening import CoreListener
 from sessiongate.core.settings import ConfigError, CoreConfig
@@ -75,9 +76,11 @@ class Core:
         """
         self._config = config
         self._given, self._more_metrics = ledger, metrics
+        self._written: Ledger | None = None  # the ledger, if this core writes to it
         self.address = config.grpc  # the real port once started
         self._calls = CallCounts()
         self.watchers = StreamQuota(config.limits.max_watchers)
+        self._filler: TableFiller
         self.exporter: Exporter | None = None
         self.actions: Actions | None = None
         self._spans: Spans | None = None
@@ -88,56 +91,22 @@ class Core:
 
         After an error nothing is left running.
         """
-        config = self._config
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
-            if self._given is not None:
-                closing.push_async_callback(self._given.close)
             self._spans = open_spans("core")
             if self._spans is not None:
                 closing.callback(self._spans.close)
-            sources = open_sources(config)
-            ledger = self._given
-            if ledger is None:
-                ledger = await open_ledger(
-                    config.ledger,
-                    policy=config.policy,
-                    now=time.time_ns,
-                    again=config.again,
-                )
-                closing.push_async_callback(ledger.close)
-            now, latest = time.time_ns() // 1000, await ledger.latest_time()
-            revision = max(now, await ledger.ceiling())
-            await ledger.reserve(revision)
-            # If the clock was set back since the last write, times continue from there; not if it
-            # was so wrong that they would not advance for long.
-            was_set_back = now < latest <= now + _SET_BACK
-            self.table = SessionTable(
-                (source.name for source in config.sources),
-                revision,
-                _now,
-                since=latest if was_set_back else 0,
-            )
-            self._collector = Collector(
-                self.table,
-                ledger,
-                sources,
-                stale_after=config.stale_after,
-                now=time.time_ns,
-                max_session=config.limits.max_session,
-            )
-            closing.push_async_callback(self._collector.close)
-            history = History(ledger, self.table, self._collector.observed, time.time_ns)
-            if self._spans is not None:
-                self._trace(ledger, self._spans)
+            ledger = await self._open(closing)
+            closing.push_async_callback(self._filler.close)
+            history = History(ledger, self.table, self._filler.observed, time.time_ns)
             server = self._listen(history)
             closing.callback(self._listener.close)
             if self.actions is not None:
                 closing.push_async_callback(self.actions.close)
             closing.push_async_callback(self._drain)
-            self.exporter = self._open_exporter(ledger)
+            self.exporter = self._open_exporter()
             if self.exporter is not None:
                 closing.push_async_callback(self.exporter.stop)
-            await self._collector.start()
+            await self._filler.start()
             await server.start()
             if self.exporter is not None:
                 await self.exporter.start()
@@ -145,8 +114,6 @@ class Core:
                 log.info("metrics at %s", self.exporter.url)
             readiness = asyncio.create_task(self._announce())
             closing.callback(readiness.cancel)
-            watch = asyncio.create_task(self._watch(ledger))
-            closing.callback(watch.cancel)
             self._closing = closing.pop_all()
 
     def _trace(self, ledger: Ledger, spans: Spans) -> None:
@@ -158,22 +125,71 @@ class Core:
         for source in self._config.sources:
             trace_observations(self._collector.runner(source.name), source.kind, spans)
 
+    async def _open(self, closing: AsyncExitStack) -> PastLedger:
+        """Open the ledger, make the table and what will fill it; return the ledger."""
+        config = self._config
+        if self._given is not None:
+            closing.push_async_callback(self._given.close)
+        sources = open_sources(config)
+        ledger = self._given
+        if ledger is None:
+            ledger = await open_ledger(
+                config.ledger,
+                policy=config.policy,
+                now=time.time_ns,
+                again=config.again,
+            )
+            closing.push_async_callback(ledger.close)
+        self._written = ledger
+        now, latest = time.time_ns() // 1000, await ledger.latest_time()
+        revision = max(now, await ledger.ceiling())
+        await ledger.reserve(revision)
+        # If the clock was set back since the last write, times continue from there; not if it
+        # was so wrong that they would not advance for long.
+        was_set_back = now < latest <= now + _SET_BACK
+        self.table = SessionTable(
+            (source.name for source in config.sources),
+            revision,
+            moment_now,
+            since=latest if was_set_back else 0,
+        )
+        self._filler = self._collector = Collector(
+            self.table,
+            ledger,
+            sources,
+            stale_after=config.stale_after,
+            now=time.time_ns,
+            max_session=config.limits.max_session,
+        )
+        if self._spans is not None:
+            self._trace(ledger, self._spans)
+        watch = asyncio.create_task(self._watch(ledger))
+        closing.callback(watch.cancel)
+        return ledger
+
     def _listen(self, history: History) -> grpc.aio.Server:
         """Open the addresses; return the server, which is not started yet."""
         config = self._config
         self._listener = CoreListener(config, self._calls, self._spans)
         server = self._listener.server
-        SessionService(self.table, self.watchers).add_to(server)
+        self._session_service().add_to(server)
         streams = StreamQuota(config.limits.max_watchers)
-        services = (*SERVICES, *self._add_actions(server))
+        services = (*SERVICES, *self._add_more(server))
         self._health = Health(services, streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        add_SourceServiceServicer_to_server(SourceService(self._collector), server)
+        add_SourceServiceServicer_to_server(SourceService(self._filler), server)
         add_HistoryServiceServicer_to_server(HistoryService(history), server)
         if config.reflection:
             add_reflection((*services, HEALTH_SERVICE), server)
         self.address = self._listener.open()
         return server
+
+    def _session_service(self) -> SessionService:
+        return SessionService(self.table, self.watchers)
+
+    def _add_more(self, server: grpc.aio.Server) -> tuple[str, ...]:
+        """Serve what not every core serves; return the names of these services."""
+        return self._add_actions(server)
 
     def _add_actions(self, server: grpc.aio.Server) -> tuple[str, ...]:
         """Serve SessionActionService if there is something to act on; return the added names."""
@@ -196,7 +212,7 @@ class Core:
         add_SessionActionServiceServicer_to_server(service, server)
         return (SESSION_ACTION_SERVICE,)
 
-    def _open_exporter(self, ledger: Ledger) -> Exporter | None:
+    def _open_exporter(self) -> Exporter | None:
         """Return the exporter of metrics, if configured. Raises `ListenError`."""
         if self._config.core_metrics is None:
             return None
@@ -206,7 +222,7 @@ class Core:
 
         outcomes = None if self.actions is None else self.actions.outcomes
         shown = core_registry(
-            *(self._calls, self.table, self.watchers, self._collector, ledger, outcomes),
+            *(self._calls, self.table, self.watchers, self._filler, self._written, outcomes),
             more=self._more_metrics,
         )
         self._lag = LoopLag("core", shown)
@@ -269,6 +285,7 @@ def _effective(source: SourceConfig, config: CoreConfig) -> SourceConfig:
     return replace(source, actions=frozenset())
 
 
-def _now() -> Timestamp:
+def moment_now() -> Timestamp:
+    """Return the present moment."""
     seconds, nanos = divmod(time.time_ns(), 10**9)
     return Timestamp(seconds=seconds, nanos=nanos)

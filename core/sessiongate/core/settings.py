@@ -25,6 +25,7 @@ from sessiongate.runtime.core_settings import (
     SourceValue,
     history_age,
 )
+from sessiongate.runtime.core_tls import CoreTlsSettings
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.settings import read_group, read_values, settings_of
 from sessiongate.runtime.telemetry.logs import LogSettings
@@ -50,7 +51,7 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTokenSettings):
+class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTlsSettings, CoreTokenSettings):
     """The configuration of a core. Times are in seconds."""
 
     sources: tuple[SourceConfig, ...]
@@ -69,7 +70,7 @@ class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTokenSettings)
         """Whether a source allows actions, and somebody may have the role of an operator."""
         credentials = self.protection.credentials(self.core_token_path)
         has_operators = credentials.has_operators or self.protection.insecure_actions
-        return has_operators and any(source.actions for source in self.sources)
+        return has_operators and (self.fleet or any(source.actions for source in self.sources))
 
     @property
     def shard_name(self) -> str:
@@ -103,7 +104,7 @@ class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTokenSettings)
             raise ConfigError(f"unknown key {unknown[0]!r}")
         try:
             config = cls(
-                sources=_sources(read_group(SourceSettings, values)),
+                sources=() if values.get("fleet") else _sources(read_group(SourceSettings, values)),
                 **read_values(cls, values),
                 **{name: read_group(group, values) for name, group in _GROUPS.items()},
                 **{name: values[name] for name in _INTERNAL if name in values},
@@ -128,7 +129,9 @@ def _check_fleet(config: CoreConfig) -> None:
                     " only one core uses a ledger of SQLite",
                     name,
                 )
-    elif config.shard is not None and config.advertise is None:
+    elif config.fleet and config.shard is not None:
+        raise ConfigError("has no effect with --fleet: a front serves all shards", "shard")
+    elif (config.shard is not None or config.fleet) and config.advertise is None:
         if not config.grpc.startswith("unix:") and Address.parse(config.grpc).is_wildcard:
             raise ConfigError(
                 f"must be given, for other machines cannot call {config.grpc}: name an address of"

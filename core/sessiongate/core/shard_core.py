@@ -131,23 +131,28 @@ class ShardCore:
             self._is_listening = True
             self._config = replace(self._config, grpc=address)
             self._listening(address)
-            await self._membership.move(self._config.advertise or _called(address))
+            await self._membership.move(self._config.advertise or called(address))
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, _T]) -> _T | None:
         """Return the result of some work; None if stopped before it has ended."""
-        working = asyncio.create_task(work)
-        stopped = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait((working,))
-            if working.cancelled():
-                return None
-        return await working
+        return await unless(self._stop, work)
 
 
-def _called(address: str) -> str:
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Return the result of some work; None if ``stop`` is set before it has ended."""
+    working = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,))
+        if working.cancelled():
+            return None
+    return await working
+
+
+def called(address: str) -> str:
     """Return how others call what listens at an address: a wildcard is no host."""
     if address.startswith("unix:"):
         return address

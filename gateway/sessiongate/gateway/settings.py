@@ -12,6 +12,7 @@ from sessiongate.gateway.limits import Limits
 from sessiongate.runtime.addresses import Address, is_ipv6, parse_ip
 from sessiongate.runtime.auth.core_token import CoreTokenSettings, read_core_tokens
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.core_tls import CoreTlsSettings
 from sessiongate.runtime.settings import (
     Network,
     grpc_listener,
@@ -26,7 +27,6 @@ from sessiongate.runtime.settings import (
     text,
 )
 from sessiongate.runtime.telemetry.logs import LogSettings
-from sessiongate.runtime.tls import ClientTls
 from sessiongate.runtime.watched_file import FileError, exposure, trouble
 from sessiongate.v1.address import DEFAULT_ADDRESS
 
@@ -165,7 +165,7 @@ class HttpSettings(LinkSettings):
 
 
 @dataclass(frozen=True)
-class UpstreamSettings(CoreTokenSettings):
+class UpstreamSettings(CoreTlsSettings, CoreTokenSettings):
     """The settings of the connection to a core, or to several of one fleet."""
 
     core: tuple[str, ...] | None = setting(
@@ -178,23 +178,6 @@ class UpstreamSettings(CoreTokenSettings):
     core_timeout: float = setting(
         5.0, seconds, "Maximum time to wait for a response from the core.", "SECONDS"
     )
-    core_ca: str | None = setting(
-        None, text, "CA certificates to verify the core's certificate with; enables TLS.", "FILE"
-    )
-    core_cert: str | None = setting(
-        None, text, "Client certificate for a core that requires one.", "FILE"
-    )
-    core_key: str | None = setting(None, text, "Private key of the client certificate.", "FILE")
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError`, naming the missing setting, if one setting lacks another."""
-        for name, other in (
-            ("core_cert", "core_key"),
-            ("core_key", "core_cert"),
-            ("core_cert", "core_ca"),
-        ):
-            if getattr(self, name) and not getattr(self, other):
-                raise ValueError(f"{name}: requires --{other.replace('_', '-')}")
 
     @property
     def core_addresses(self) -> tuple[str, ...]:
@@ -211,15 +194,6 @@ class UpstreamSettings(CoreTokenSettings):
         """What to call a core whose address is one of these."""
         one_of = "" if len(self.core_addresses) == 1 else "one of "
         return f"the core at {one_of}{self.cores_shown}"
-
-    @property
-    def core_tls(self) -> ClientTls | None:
-        """The TLS files, if the connection uses TLS."""
-        if self.core_ca is None:
-            return None
-        if self.core_cert is None or self.core_key is None:
-            return ClientTls(Path(self.core_ca))
-        return ClientTls(Path(self.core_ca), Path(self.core_cert), Path(self.core_key))
 
     def core_troubles(self) -> dict[str, str]:
         """Return why files cannot be used, or nothing, by the settings that name them."""

@@ -21,6 +21,7 @@ from sessiongate.client.channel import (
     action_stub,
     action_timeout,
     call_metadata,
+    fleet_stub,
 )
 from sessiongate.client.cores import SILENCE, Cores
 from sessiongate.client.errors import CallError
@@ -53,6 +54,7 @@ from sessiongate.v1.session_service_pb2 import (
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
 
 if TYPE_CHECKING:  # else imported when used
+    from sessiongate.v1 import fleet_service_pb2 as fleet
     from sessiongate.v1 import session_action_service_pb2 as acts
 
 _Request = TypeVar("_Request")
@@ -234,6 +236,14 @@ class AsyncClient:
             lambda core: core.sources.ListSources, ListSourcesRequest(), timeout
         )
         return list(response.sources)
+
+    async def list_shards(self, *, timeout: float | None = None) -> fleet.ListShardsResponse:
+        """Return who is in the fleet, as a front sees it; other cores do not know the call."""
+        from sessiongate.v1.fleet_service_pb2 import ListShardsRequest
+
+        return await self._call(
+            lambda core: fleet_stub(core.channel).ListShards, ListShardsRequest(), timeout
+        )
 
     def watch_sessions(
         self, request: WatchSessionsRequest | None = None

@@ -12,6 +12,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
 
 if TYPE_CHECKING:  # else imported when used
+    from sessiongate.v1.fleet_service_pb2_grpc import FleetServiceStub
     from sessiongate.v1.session_action_service_pb2 import (
         CancelStatementRequest,
         TerminateSessionRequest,
@@ -96,6 +97,13 @@ def action_stub(channel: Any) -> SessionActionServiceStub:
     from sessiongate.v1.session_action_service_pb2_grpc import SessionActionServiceStub
 
     return SessionActionServiceStub(channel)
+
+
+def fleet_stub(channel: Any) -> FleetServiceStub:
+    """Return the methods of a front that tell of its fleet; few programs import them."""
+    from sessiongate.v1.fleet_service_pb2_grpc import FleetServiceStub
+
+    return FleetServiceStub(channel)
 
 
 def action_timeout(

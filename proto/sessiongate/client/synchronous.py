@@ -19,6 +19,7 @@ from sessiongate.client.channel import (
     action_stub,
     action_timeout,
     call_metadata,
+    fleet_stub,
 )
 from sessiongate.client.cores import SILENCE, Cores
 from sessiongate.client.reflector import Lost
@@ -51,6 +52,7 @@ from sessiongate.v1.session_service_pb2 import (
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
 
 if TYPE_CHECKING:  # else imported when used
+    from sessiongate.v1 import fleet_service_pb2 as fleet
     from sessiongate.v1 import session_action_service_pb2 as acts
 
 _Response = TypeVar("_Response")
@@ -207,6 +209,14 @@ class Client:
         """Return all sources, in the order of the core's configuration."""
         response = self._call(lambda core: core.sources.ListSources, ListSourcesRequest(), timeout)
         return list(response.sources)
+
+    def list_shards(self, *, timeout: float | None = None) -> fleet.ListShardsResponse:
+        """Return who is in the fleet, as a front sees it; other cores do not know the call."""
+        from sessiongate.v1.fleet_service_pb2 import ListShardsRequest
+
+        return self._call(
+            lambda core: fleet_stub(core.channel).ListShards, ListShardsRequest(), timeout
+        )
 
     def watch_sessions(
         self, request: WatchSessionsRequest | None = None

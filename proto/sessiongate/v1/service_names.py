@@ -9,3 +9,5 @@ HISTORY_SERVICE = history_service_pb2.DESCRIPTOR.services_by_name["HistoryServic
 SESSION_ACTION_SERVICE = "sessiongate.v1.SessionActionService"
 # Those that every core has.
 SERVICES = (SESSION_SERVICE, SOURCE_SERVICE, HISTORY_SERVICE)
+# The one that only a front has; imported there.
+FLEET_SERVICE = "sessiongate.v1.FleetService"

@@ -139,6 +139,11 @@ class FleetSettings:
         "Take over from a core that has not shown for this long that it runs.",
         "SECONDS",
     )
+    fleet: bool = setting(
+        False,
+        switch,
+        "Be a front: read no sources, but follow the active cores of all shards.",
+    )
 
 
 def _age(value: object) -> str:

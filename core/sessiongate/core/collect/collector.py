@@ -85,6 +85,10 @@ class Collector:
         self._table.deadlines.enforce()
         return [runner.report() for runner in self._runners]
 
+    async def current_reports(self) -> list[source_service_pb2.Source]:
+        """Return the same."""
+        return self.reports()
+
     def tallies(self) -> Mapping[str, Tally]:
         """Return the tally of observations of each source, by name."""
         return {runner.name: runner.tally for runner in self._runners}

@@ -15,7 +15,9 @@ from sessiongate.core.ledger.postgresql.schema import require_tables
 
 _SHARDS = f"""
 WITH held AS ({HELD_LOCKS})
-SELECT s.name, s.number, held.pid, held.backend_start, held.application_name,
+SELECT s.name, s.number,
+    ARRAY(SELECT o.name FROM shard_sources o WHERE o.shard = s.number ORDER BY o.name),
+    held.pid, held.backend_start, held.application_name,
     a.core, a.claim, a.instance, a.since, c.address, b.beat, f.core
 FROM shards s LEFT JOIN held ON held.lock = s.number
 LEFT JOIN actives a ON a.shard = s.number AND a.claim = s.claim
@@ -63,6 +65,7 @@ class FleetShard:
 
     name: str
     number: int
+    sources: tuple[str, ...]  # the names of what its cores read
     active: ActiveCore | None
     former: str | None = None  # the core that was active last, as far as it stated its name
 
@@ -89,6 +92,12 @@ class Fleet:
     shards: tuple[FleetShard, ...]
     members: tuple[FleetMember, ...]
 
+    @property
+    def used_shards(self) -> list[FleetShard]:
+        """The shards that have sources or cores; the default one may have neither."""
+        named = {member.shard for member in self.members}
+        return [each for each in self.shards if each.active or each.sources or each.name in named]
+
     def shard(self, name: str) -> FleetShard | None:
         """Return a shard by its name."""
         return next((each for each in self.shards if each.name == name), None)
@@ -107,8 +116,8 @@ def read_fleet(connection: LedgerConnection) -> Fleet:
     """Read who is in the fleet. Raises psycopg's errors."""
     return Fleet(
         tuple(
-            FleetShard(name, number, _active(*active), former)
-            for name, number, *active, former in connection.execute(_SHARDS)
+            FleetShard(name, number, (*sources,), _active(*active), former)
+            for name, number, sources, *active, former in connection.execute(_SHARDS)
         ),
         tuple(FleetMember(*row) for row in connection.execute(_MEMBERS)),
     )

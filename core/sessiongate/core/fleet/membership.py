@@ -140,6 +140,16 @@ class Membership:
                 self.pens_lost += 1
                 return
 
+    async def watch(self, seen: Callable[[Fleet], None]) -> None:
+        """Hand on who is in the fleet, at each look that the server answers.
+
+        Raises `LedgerHeldError` if another program has this one's name.
+        """
+        while True:
+            await self._next()
+            if self._fleet is not None:
+                seen(self._fleet)
+
     async def close(self) -> None:
         """Leave the fleet; do not wait for a server that hangs."""
         for task in (*self._tasks, self._taking_up):

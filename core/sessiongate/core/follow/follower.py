@@ -12,6 +12,7 @@ from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.reflector import Began, Lost, Reflector
 from sessiongate.core.collect.truncation import printable
 from sessiongate.core.follow.shown import ShownShard, StatedSession
+from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
@@ -27,7 +28,7 @@ class CoreToFollow(NamedTuple):
 
     name: str
     address: str
-    activity: int  # each time that a core becomes active, it has another one
+    activity: int  # the upper bits of its revisions, another number each time; 0 if not known
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})" if self.name else self.address
@@ -136,6 +137,11 @@ class Follower:
                     await news.add(event, self._taker.shown, Pace())
                     if not event.HasField("as_of"):
                         continue
+                    if self.core.activity not in (0, event.revision >> INSTANCE_BITS):
+                        self.lost = "another core, or another start of it, answers there"
+                        self._taker.lose(self)
+                        await asyncio.sleep(_PAUSE)
+                        return
                     moment = elapsed() - (reflector.age or 0.0)
                     if not await self._taker.take(self, news, moment):
                         return

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import math
 from collections.abc import Collection, Mapping
+from itertools import count
 
+from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.core.collect.runner import Tally
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.reports import SourceReports
@@ -18,7 +20,8 @@ from sessiongate.v1 import source_service_pb2
 
 log = logging.getLogger(__name__)
 
-_HIDE_EVERY = 1.0  # seconds between two looks for what is stale
+_LOOK_EVERY = 1.0  # seconds between two looks for what is stale
+_REPORTS_EVERY = 5  # of these looks: the cores are asked for reports on sources
 
 
 class Front:
@@ -43,16 +46,14 @@ class Front:
 
     async def start(self) -> None:
         """Begin to serve what is followed."""
-        self._tasks = [
-            asyncio.create_task(each) for each in (self._become_ready(), self._hide_stale())
-        ]
+        self._tasks = [asyncio.create_task(each) for each in (self._become_ready(), self._keep())]
 
     def follow(
         self,
-        cores: Mapping[str, CoreToFollow | None],
+        cores: Mapping[str, CoreToFollow | str],
         sources: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """Follow these cores, by shard; None if none is active.
+        """Follow these cores, by shard; a text says why there is none.
 
         ``sources`` are the names of the sources of shards of which nothing may be heard.
         """
@@ -99,6 +100,13 @@ class Front:
             if name in self.shards:
                 self.shards[name].begin_anew()
 
+    def client_for(self, source: str) -> AsyncClient | None:
+        """Return the client of the core that is active for a source; None if it is not heard."""
+        shard = self.shards.get(self._owners.get(source, ""))
+        if shard is None or shard.current is None or not shard.is_heard:
+            return None
+        return shard.current.client
+
     def conflicts(self, shard: str) -> list[str]:
         """Return the sources of a shard that are not shown, as another shard has their names."""
         return sorted(name for name, shards in self._refused.items() if shard in shards)
@@ -110,11 +118,14 @@ class Front:
             await waiting[0].is_settled.wait()
         self._table.ready.set()
 
-    async def _hide_stale(self) -> None:
-        while True:
-            await asyncio.sleep(_HIDE_EVERY)
+    async def _keep(self) -> None:
+        """Hide what is stale, and ask for reports, which metrics show without asking."""
+        for second in count(1):
+            await asyncio.sleep(_LOOK_EVERY)
             for shard in [*self.shards.values()]:
                 await shard.hide_stale()
+            if second % _REPORTS_EVERY == 0:
+                await self._reports.ask(self.shards.values())
 
     def _current_until(self) -> float:
         """Return until when all that is shown as reachable is known to be current."""

@@ -18,7 +18,6 @@ from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
-NO_CORE = "no core is active for the shard"
 _AGAIN = 0.5  # seconds until a shard that could not fall silent is looked at again
 _KEPT = 60 * 10**9  # ns: cores write sooner when they observed a source (`collect.history_keeper`)
 
@@ -41,6 +40,7 @@ class FollowedShard:
         self.moment: float | None = None
         self.state_since = time.time_ns()  # of `is_heard`
         self.is_heard = False
+        self.has_core = False  # whether one is active
         self.is_settled = asyncio.Event()  # it was heard, or tried and named
         self.trouble = ""  # why it is not heard
         self._table = table
@@ -50,11 +50,15 @@ class FollowedShard:
         self._observed: dict[str, ObservedTimes] = {}
         self._readable: set[str] = set()  # sources at the last proof
 
-    def change_over(self, core: CoreToFollow | None) -> None:
-        """Follow another core as soon as its whole state is there; None if none is active."""
-        if core is None:
+    def change_over(self, core: CoreToFollow | str) -> None:
+        """Follow another core as soon as its whole state is there; a text says why there is none.
+
+        The last one is followed meanwhile, if there was one.
+        """
+        self.has_core = not isinstance(core, str)
+        if isinstance(core, str):
             if self.current is None and self.following is None:
-                self._name(NO_CORE)
+                self._name(core)
             return
         if core in (follower.core for follower in (self.current, self.following) if follower):
             return
@@ -115,6 +119,7 @@ class FollowedShard:
         self.is_settled.set()
         self._table.deadlines.set(self._fall_silent, self.moment + SILENT_AFTER)
         self._observe(self.moment)
+        self._table.log.touch()
 
     def _fall_silent(self) -> None:
         """Name the shard, unless something of it is about to be shown."""

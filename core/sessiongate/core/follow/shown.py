@@ -6,21 +6,25 @@ core states it.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from sessiongate.core.sources.support.pacing import Pace
-from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES, Draft
+from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES, Draft, unassigned
 from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.rarely import Rarely
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus
 
 # A session as a core states it: the row that shows just that already, or else a draft.
 StatedSession: TypeAlias = Row | Draft
+
+_rarely = Rarely(logging.getLogger(__name__))
 
 _COPYING = "its sessions are being copied"
 
@@ -69,13 +73,16 @@ class ShownShard:
         return len(self._ids[source])
 
     def stated(self, session: Session, *, is_whole: bool) -> StatedSession | None:
-        """Prepare a session that the core states; None if its source is not this shard's.
+        """Prepare a session that the core states; None if it is not this shard's.
 
         In the ``is_whole`` state of a core, most sessions are what is shown already.
         """
         if not self._claim(session.source):
             return None
         row, draft = self._table.row(session.id), Draft.of(session)
+        if row is not None and row.group.values.source not in self._ids:
+            _rarely.warn("two shards state sessions with the same id: one of them is not shown")
+            return None
         return row if row is not None and _shows(row, draft, thoroughly=is_whole) else draft
 
     def name_sources(self, names: Iterable[str]) -> None:
@@ -267,7 +274,4 @@ def _shows(row: Row, draft: Draft, *, thoroughly: bool) -> bool:
         return True
     if not thoroughly:
         return False
-    shown = row.session
-    for added in ("revision", "identity_revision", "update_time"):
-        shown.ClearField(added)
-    return shown == Session.FromString(draft.body)
+    return unassigned(row.session) == Session.FromString(draft.body)

@@ -93,8 +93,15 @@ def answering(
 class SessionService:
     """sessiongate.v1.SessionService over a `SessionTable`."""
 
-    def __init__(self, table: SessionTable, watchers: StreamQuota) -> None:
+    def __init__(
+        self,
+        table: SessionTable,
+        watchers: StreamQuota,
+        lookup: Callable[[int], Awaitable[CoreError]] | None = None,
+    ) -> None:
+        """``lookup`` returns the error for an id that the table does not have, if others may."""
         self._table = table
+        self._lookup = lookup
         self._watchers = watchers
         self._turns = Turns(MAX_UNDER_WAY)
         self._in_flight, self._counts_in_flight = ListsInFlight(), ListsInFlight()
@@ -176,6 +183,11 @@ class SessionService:
             raise InvalidRequestError(Violation("id", "must be at least 1"))
         settle(table)
         row = table.row(request.id)
+        if row is None and self._lookup is not None:
+            error = await self._lookup(request.id)
+            row = table.row(request.id)  # it may have come meanwhile
+            if row is None:
+                raise error
         if row is None:
             raise missing(table, request.id)
         rest = GetSessionResponse(

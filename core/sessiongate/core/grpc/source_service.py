@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessiongate.core.collect.collector import Collector
+from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, ListSourcesResponse
@@ -10,13 +10,13 @@ from sessiongate.v1.source_service_pb2_grpc import SourceServiceServicer
 
 
 class SourceService(SourceServiceServicer):
-    """sessiongate.v1.SourceService over a `Collector`."""
+    """sessiongate.v1.SourceService over what fills the table."""
 
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
+    def __init__(self, filler: TableFiller) -> None:
+        self._filler = filler
 
     @answering
     async def ListSources(
         self, request: ListSourcesRequest, context: CallContext
     ) -> ListSourcesResponse:
-        return ListSourcesResponse(sources=self._collector.reports())
+        return ListSourcesResponse(sources=await self._filler.current_reports())

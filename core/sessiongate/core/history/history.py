@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from sessiongate.core.history.counts import PastCounts, PastCountsQuery
 from sessiongate.core.history.query import PastQuery
-from sessiongate.core.ledger.base import Ledger, PageSize
+from sessiongate.core.ledger.base import PageSize, PastLedger
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Gap, Interval
 from sessiongate.core.ledger.past import refresh
 from sessiongate.core.ledger.question import PastPlace
@@ -41,7 +41,7 @@ class History:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: PastLedger,
         table: SessionTable,
         observed: Callable[[int], Iterable[Interval]],
         now: Callable[[], int],

@@ -44,11 +44,8 @@ class HistorySize(NamedTuple):
     oldest_end: int | None  # when the first of them ended
 
 
-class Ledger(Protocol):
-    """An open ledger, which no other core uses.
-
-    It keeps the id of each session, who was connected, and when sources were observed.
-    """
+class PastLedger(Protocol):
+    """An open ledger, as questions about the past need it."""
 
     @property
     def policy(self) -> HistoryPolicy:
@@ -58,9 +55,42 @@ class Ledger(Protocol):
     def began(self) -> int:
         """The earliest time that the clock has shown since the ledger was opened."""
 
-    @property
-    def busy_for(self) -> float:
-        """Seconds since a call ended, or the first began, while others wait for it."""
+    async def close(self) -> None:
+        """Finish queued calls and release the ledger; do not wait for a disk that hangs."""
+
+    async def page(
+        self,
+        wanted: Wanted,
+        after: PastPlace | None,
+        most: PageSize,
+        time: tuple[int, int],
+        current: Current,
+    ) -> PastSessions:
+        """Return the sessions that follow a place, and what is known of a ``time``."""
+
+    async def count(
+        self,
+        wanted: Wanted,
+        moments: Moments,
+        column: str | None,
+        time: tuple[int, int],
+        current: Current,
+        counted: Callable[[Counted], None],
+    ) -> Coverage:
+        """Count the sessions at some moments by a column; return what is known of a ``time``.
+
+        ``counted`` is called on another thread with each count; they add up.
+        """
+
+    async def one(self, ident: int) -> PastSession | None:
+        """Return the session with an id, ended or not, as the ledger describes it."""
+
+
+class Ledger(PastLedger, Protocol):
+    """An open ledger, which no other core uses.
+
+    It keeps the id of each session, who was connected, and when sources were observed.
+    """
 
     @property
     def size(self) -> HistorySize:
@@ -74,8 +104,9 @@ class Ledger(Protocol):
     def failures(self) -> int:
         """How many of these calls failed."""
 
-    async def close(self) -> None:
-        """Finish queued calls and release the ledger; do not wait for a disk that hangs."""
+    @property
+    def busy_for(self) -> float:
+        """Seconds since a call ended, or the first began, while others wait for it."""
 
     async def is_in_place(self) -> bool:
         """Return whether the ledger is still the one that was opened."""
@@ -134,30 +165,3 @@ class Ledger(Protocol):
 
     async def trim(self) -> bool:
         """Delete some past sessions that are no longer kept; return whether there may be more."""
-
-    async def page(
-        self,
-        wanted: Wanted,
-        after: PastPlace | None,
-        most: PageSize,
-        time: tuple[int, int],
-        current: Current,
-    ) -> PastSessions:
-        """Return the sessions that follow a place, and what is known of a ``time``."""
-
-    async def count(
-        self,
-        wanted: Wanted,
-        moments: Moments,
-        column: str | None,
-        time: tuple[int, int],
-        current: Current,
-        counted: Callable[[Counted], None],
-    ) -> Coverage:
-        """Count the sessions at some moments by a column; return what is known of a ``time``.
-
-        ``counted`` is called on another thread with each count; they add up.
-        """
-
-    async def one(self, ident: int) -> PastSession | None:
-        """Return the session with an id, ended or not, as the ledger describes it."""

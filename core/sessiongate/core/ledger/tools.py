@@ -43,6 +43,8 @@ def run_tool(name: str) -> int:
             copy_to_postgresql(settings["ledger"], settings["to"])
         elif name == "rename":
             rename_source(settings["ledger"], settings["old"], settings["new"])
+        elif name == "forget":
+            forget_in_fleet(settings["ledger"], settings["name"])
         else:
             forget_mark(settings["ledger"])
     except LedgerError as error:
@@ -106,6 +108,15 @@ def forget_mark(url: str) -> None:
     path = _file(url)
     with take_lock(path):
         mark_path(path.resolve()).unlink(missing_ok=True)
+
+
+def forget_in_fleet(url: str, name: str) -> None:
+    """Forget a core or front that has ended. Raises `LedgerError`."""
+    if not is_in_postgresql(url):
+        raise LedgerError("only cores that share a ledger in PostgreSQL are a fleet")
+    from sessiongate.core.ledger.postgresql.forgetting import forget_member
+
+    forget_member(url, name)
 
 
 def rename_source(url: str, old: str, new: str) -> None:

@@ -146,6 +146,10 @@ class ChangeLog:
             timer.cancel()
             self._waiting.discard(woken)
 
+    def touch(self) -> None:
+        """Wake all waiting watchers: the table is known to be more current than it was."""
+        self._wake()
+
     def close(self) -> None:
         """End all watchers: from now on `after` raises `ShuttingDownError`."""
         self._closed = True

@@ -32,9 +32,7 @@ class Draft(NamedTuple):
     @classmethod
     def of(cls, session: Session) -> Draft:
         """Prepare a session as it is now."""
-        session.ClearField("revision")
-        session.ClearField("identity_revision")
-        session.ClearField("update_time")
+        unassigned(session)
         since = transaction = None
         is_blocked = False
         if session.HasField("activity"):
@@ -53,6 +51,14 @@ class Draft(NamedTuple):
             transaction,
             is_blocked,
         )
+
+
+def unassigned(session: Session) -> Session:
+    """Clear what each table assigns by itself; return the session."""
+    session.ClearField("revision")
+    session.ClearField("identity_revision")
+    session.ClearField("update_time")
+    return session
 
 
 def _time(message: Session | Activity, field: str) -> int | None:

@@ -71,6 +71,7 @@ class Watcher:
         # Ids up to this one have been sent; all of them once the sync was sent.
         self._sent_up_to = _EVERY_ID if resume_revision else 0.0
         self._due = self._began  # when the next as_of is
+        self._stated = -math.inf  # until when the table was current, by the last as_of
 
     @property
     def is_synced(self) -> bool:
@@ -110,7 +111,7 @@ class Watcher:
         if not self.is_synced:
             messages: Sequence[bytes] = await self._work(self._snapshot())
             return messages
-        if self._clock() >= self._due:
+        if self._clock() >= self._due or self._has_news():
             return [self._current(WatchSessionsResponse(progress=WatchProgress()))]
         return []
 
@@ -223,7 +224,15 @@ class Watcher:
     def _as_of(self) -> bytes:
         now = self._clock()
         self._due = now + PROGRESS_INTERVAL
-        current = min(now, self._table.current_until())
+        self._stated = min(now, self._table.current_until())
         message = WatchSessionsResponse(read_time=self._table.moment())
-        message.as_of.FromNanoseconds(math.floor((current - self._began) * 1e9))
+        message.as_of.FromNanoseconds(math.floor((self._stated - self._began) * 1e9))
         return message.SerializeToString()
+
+    def _has_news(self) -> bool:
+        """Return whether a table that follows others has become more current by some time.
+
+        It would look twice as old if that waited until the next as_of is due.
+        """
+        current = self._table.current_until()
+        return math.isfinite(current) and current - self._stated >= PROGRESS_INTERVAL / 2

@@ -16,10 +16,17 @@ from sessiongate.gateway.cli.exposure import (
     refuse_open_listeners,
     refuse_remote_actions,
 )
+from sessiongate.gateway.cli.fleet import app as fleet_app
 from sessiongate.gateway.cli.groups import taking, with_options_of
 from sessiongate.gateway.cli.ledger import app as ledger_app
 from sessiongate.gateway.cli.origin import gather, place, refuse
-from sessiongate.gateway.cli.plan import Plan, core_origins, plan_of
+from sessiongate.gateway.cli.plan import (
+    Plan,
+    core_origins,
+    plan_of,
+    refuse_flags,
+    refuse_sources_of_front,
+)
 from sessiongate.gateway.cli.query import app as asking_app
 from sessiongate.gateway.cli.reporting import fail, report
 from sessiongate.gateway.cli.settings_file import warn_of_variables
@@ -35,11 +42,12 @@ from sessiongate.runtime.core_settings import (
     LedgerSettings,
     SourceSettings,
 )
+from sessiongate.runtime.core_tls import CoreTlsSettings
 from sessiongate.runtime.descriptors import need_no_output
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError
-from sessiongate.runtime.settings import given
+from sessiongate.runtime.settings import given, settings_of
 from sessiongate.runtime.systemd import READY, STOPPING, Notifier
 from sessiongate.runtime.telemetry.logs import LogSettings, set_up_logs
 from sessiongate.runtime.watched_file import FileError
@@ -63,6 +71,7 @@ app = typer.Typer(
 app.add_typer(asking_app)
 app.add_typer(users_app, name="users")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(fleet_app, name="fleet")
 
 
 def _version() -> str:
@@ -105,6 +114,9 @@ def serve(context: typer.Context, plan: Plan) -> None:
       curl 'http://localhost:8989/v1/sessions?pretty=true'
     """
     need_no_output()
+    if plan.core is not None and plan.core["fleet"]:
+        text = "is for `sessiongate core`; start that, and this command with --core"
+        refuse(context, text, "fleet")
     gateway = plan.gateway
     set_up_logs("gateway", gateway.logs)
     _warn_of_exposures(context, gateway)
@@ -176,6 +188,7 @@ def run_core(
     core: CoreSettings,
     fleet: FleetSettings,
     token: CoreTokenSettings,
+    tls: CoreTlsSettings,
     exposure: Exposure,
     protection: Protection,
     core_limits: CoreLimits,
@@ -183,7 +196,8 @@ def run_core(
 ) -> None:
     """Serve sessions over gRPC only.
 
-    Starts a core, which reads the sources; gateways connect to it with --core. Runs until Ctrl-C.
+    Starts a core, which reads the sources; gateways connect to it with --core. With --fleet, it
+    follows the cores that share its ledger instead. Runs until Ctrl-C.
     Each setting can be a flag, a variable, or a key in the --config file: a flag overrides a
     variable, which overrides the file.
 
@@ -195,14 +209,18 @@ def run_core(
     if not exposure.insecure:
         refuse_open_listeners(context, listeners, protection, token.core_token_path)
     refuse_remote_actions(context, listeners, protection)
-    files = GatewayConfig(protection=protection, core_token_file=token.core_token_file)
+    refuse_sources_of_front(context, fleet)
+    if not fleet.fleet:
+        refuse_flags(context, settings_of(CoreTlsSettings), "has no effect without --fleet")
+    files = GatewayConfig(protection=protection, **vars(token), **vars(tls))
     for name, text in files.troubles().items():
         refuse(context, text, name)
     refuse_collisions(context, listeners)
     if files.exposures():
         set_up_logs("core", logs)  # as the core will have them
         _warn_of_exposures(context, files)
-    settings = given(core, sources, ledger, fleet, token, protection, core_limits, logs)
+    read = (tls,) if fleet.fleet else (sources,)
+    settings = given(core, *read, ledger, fleet, token, protection, core_limits, logs)
     try:
         become_core({**settings, "origins": core_origins(context)})
     except OSError as error:

@@ -19,6 +19,11 @@ def given_as_flag(context: typer.Context, name: str) -> bool:
     return _origin(context, name) == "COMMANDLINE"
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Return whether an option has a value from anywhere but its default."""
+    return _origin(context, name) not in (None, "DEFAULT")
+
+
 def place(context: typer.Context, name: str) -> str:
     """Return where a parameter's value comes from, for an error: flag, variable or file's key."""
     parameter = next(known for known in context.command.params if known.name == name)

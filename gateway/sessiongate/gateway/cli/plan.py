@@ -16,7 +16,7 @@ from sessiongate.gateway.cli.exposure import (
     refuse_remote_actions,
 )
 from sessiongate.gateway.cli.groups import taking
-from sessiongate.gateway.cli.origin import given_as_flag, origins, refuse
+from sessiongate.gateway.cli.origin import given_as_flag, is_given, origins, refuse
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.settings import GatewayConfig, HttpSettings, UpstreamSettings
 from sessiongate.runtime.auth.protection import Protection
@@ -27,6 +27,7 @@ from sessiongate.runtime.core_settings import (
     SourceSettings,
     SourceValue,
 )
+from sessiongate.runtime.core_tls import CoreTlsSettings
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.settings import given, settings_of
 from sessiongate.runtime.telemetry.logs import LogSettings, escaped
@@ -63,11 +64,12 @@ def plan_of(
     listeners = {"http": http.http, "metrics": http.metrics}
     if upstream.core is None:
         listeners |= {"grpc": core.grpc, "core_metrics": core.core_metrics}
-        tls = ("core_ca", "core_cert", "core_key")
-        _refuse_flags(context, tls, "has no effect without --core")
+        refuse_sources_of_front(context, fleet)
+        if not fleet.fleet:
+            refuse_flags(context, settings_of(CoreTlsSettings), "has no effect without --core")
     else:
         refused = [name for group in of_core for name in settings_of(type(group))]
-        _refuse_flags(context, refused, "has no effect with --core: serve then starts no core")
+        refuse_flags(context, refused, "has no effect with --core: serve then starts no core")
     if not exposure.insecure:
         refuse_open_listeners(context, listeners, protection, upstream.core_token_path)
         if upstream.core is not None:
@@ -83,7 +85,12 @@ def plan_of(
     own = None
     if upstream.core is None:
         own = {**given(*of_core, logs), "origins": core_origins(context)}
-    return Plan(gateway, own, [shown_source(source) for source in sources.source])
+        if fleet.fleet:
+            del own["source"]
+    shown = [shown_source(source) for source in sources.source]
+    if fleet.fleet:
+        shown = ["those of all shards"]
+    return Plan(gateway, own, shown)
 
 
 def core_origins(context: typer.Context) -> dict[str, str]:
@@ -91,6 +98,12 @@ def core_origins(context: typer.Context) -> dict[str, str]:
     return origins(
         context, *("source", "ledger", "grpc", "core_metrics", *settings_of(FleetSettings))
     )
+
+
+def refuse_sources_of_front(context: typer.Context, fleet: FleetSettings) -> None:
+    """Refuse sources of a core that reads none."""
+    if fleet.fleet and is_given(context, "source"):
+        refuse(context, "has no effect with --fleet: a front reads no sources", "source")
 
 
 def shown_source(source: SourceValue) -> str:
@@ -104,7 +117,7 @@ def shown_source(source: SourceValue) -> str:
     return escaped(f"{name} ({url})" if name else str(url))
 
 
-def _refuse_flags(context: typer.Context, names: Iterable[str], why: str) -> None:
+def refuse_flags(context: typer.Context, names: Iterable[str], why: str) -> None:
     """Refuse flags that would have no effect."""
     for name in names:
         if given_as_flag(context, name):

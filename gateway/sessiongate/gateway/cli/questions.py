@@ -180,6 +180,25 @@ def listing_sources(public_url: str | None, form: str) -> Question:
     return ask
 
 
+def showing_fleet() -> Question:
+    """Show who is in the fleet."""
+    from sessiongate.gateway.cli.fleet_table import print_fleet
+
+    async def ask(client: CoreClient) -> None:
+        try:
+            fleet = await client.list_shards()
+        except CallError as error:
+            if error.code is grpc.StatusCode.UNIMPLEMENTED:
+                fail(
+                    "this core is no front, and does not know the fleet; ask one that runs with"
+                    " --fleet"
+                )
+            raise
+        print_fleet(fleet)
+
+    return ask
+
+
 def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] | None) -> Question:
     """Show the sessions that are chosen as they come and go."""
     from sessiongate.gateway.cli.watch import Lines, follow

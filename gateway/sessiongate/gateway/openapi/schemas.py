@@ -134,6 +134,8 @@ SCHEMAS: Schema = {
                         {"type": "string", "enum": [*SESSION_ACTIONS.values()]},
                         "What operators may do to its sessions; missing if nothing.",
                     ),
+                    "shard": text_of("The shard that it belongs to; only in a fleet."),
+                    "core": text_of("The core that reads it for that shard; empty if none does."),
                 }
             ),
             "links": ref("Links"),

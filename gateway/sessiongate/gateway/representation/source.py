@@ -57,6 +57,8 @@ def source_resource(source: Source, base: str) -> dict[str, Any]:
     if source.actions:
         words = (SESSION_ACTIONS.get(action) for action in source.actions)
         attributes["actions"] = [word for word in words if word is not None]
+    if source.shard:
+        attributes |= {"shard": source.shard, "core": source.core}
     return {
         "id": source.name,
         "type": "sources",

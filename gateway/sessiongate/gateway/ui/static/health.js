@@ -147,13 +147,19 @@ export class Health {
     body.replaceChildren(...rows);
   }
 
-  #unknown(name, state, partial, { unreadable, truncated }) {
+  #unknown(name, state, partial, { unreadable, truncated, shard, core }) {
     const said = [this.#sentence(name, state, partial).trim()];
     if (unreadable?.sessions)
       said.push(`${counted(unreadable.sessions, "session")} cannot be read.`);
     if (unreadable?.members) said.push(`${counted(unreadable.members, "value")} cannot be read.`);
     if (unreadable?.example) said.push(`For example: ${visible(unreadable.example)}`);
     if (truncated) said.push(`${counted(truncated, "session")} had to be cut.`);
-    return said.filter(Boolean).join(" ") || "Everything that it reports is known.";
+    const known = said.filter(Boolean).join(" ") || "Everything that it reports is known.";
+    return shard ? `${known} ${readBy(shard, core)}` : known;
   }
+}
+
+/** Says which core of a fleet reads a source. */
+function readBy(shard, core) {
+  return `${core || "No core"} reads it for the shard ${shard}.`;
 }

@@ -1,0 +1,140 @@
+"""Acting on sessions through a front: the core that is active for the source does it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from sessiongate.client.asynchronous import AsyncClient
+from sessiongate.client.errors import CallError
+from sessiongate.core.actions.request import ActionRequest
+from sessiongate.core.errors import (
+    CoreError,
+    SessionChangedError,
+    SourceUnreachableError,
+)
+from sessiongate.core.follow.front import Front
+from sessiongate.core.follow.lookup import Lookup
+from sessiongate.core.table.draft import unassigned
+from sessiongate.core.table.lookup import settle
+from sessiongate.core.table.row import Row, Values
+from sessiongate.core.table.table import SessionTable
+from sessiongate.v1.session_action_service_pb2 import (
+    CancelStatementRequest,
+    CancelStatementResponse,
+    TerminateSessionRequest,
+    TerminateSessionResponse,
+)
+from sessiongate.v1.session_pb2 import Session
+
+log = logging.getLogger(__name__)
+
+_FOLLOWING = 1.0  # seconds that a front may need to show what a core shows
+# The error for a reason that a core gave, or None if it is not known here.
+ErrorOf = Callable[[CallError], CoreError | None]
+_Request = TypeVar("_Request", TerminateSessionRequest, CancelStatementRequest)
+_Response = TypeVar("_Response", TerminateSessionResponse, CancelStatementResponse)
+
+
+class ForwardedActions:
+    """Hands acts to cores, in the name of whoever asks the front.
+
+    Revisions are the front's own: the core is told its own revisions of the same session.
+    """
+
+    def __init__(self, table: SessionTable, front: Front, lookup: Lookup, error_of: ErrorOf):
+        self._table = table
+        self._front = front
+        self._lookup = lookup
+        self._error_of = error_of
+
+    async def terminate(self, request: TerminateSessionRequest) -> TerminateSessionResponse:
+        """Have a session ended. Raises `CoreError`."""
+        asked = ActionRequest.terminate(request)
+        client, row, forwarded = await self._prepared(asked, request)
+        response = await self._done(client.terminate_session, forwarded, TerminateSessionResponse())
+        if response.ended:
+            await self._shown(response, asked, lambda: row.id not in self._table)
+        return response
+
+    async def cancel(self, request: CancelStatementRequest) -> CancelStatementResponse:
+        """Have a statement cancelled. Raises `CoreError`."""
+        asked = ActionRequest.cancel(request)
+        client, row, forwarded = await self._prepared(asked, request)
+        response = await self._done(client.cancel_statement, forwarded, CancelStatementResponse())
+        if response.ended:
+            await self._shown(response, asked, lambda: self._table.row(row.id) is not row)
+        return response
+
+    async def _prepared(
+        self, asked: ActionRequest, request: _Request
+    ) -> tuple[AsyncClient, Row, _Request]:
+        """Return the core to ask, the session, and the request with the core's revisions."""
+        settle(self._table)
+        row = self._table.row(asked.id)
+        if row is None:
+            raise await self._lookup.missing(asked.id)
+        asked.require_seen(row)
+        source = row.group.values.source
+        client = self._front.client_for(source)
+        if client is None:
+            text = f"the core of the source {source!r} is not heard now, and nothing was done"
+            raise SourceUnreachableError(text, source=source, id=str(row.id))
+        try:
+            found = (await client.get_session(row.id)).session
+        except CallError as error:
+            text = f"the core of the source {source!r} was asked, and nothing was done: {error}"
+            unreachable = SourceUnreachableError(text, source=source, id=str(row.id))
+            raise self._error_of(error) or unreachable from None
+        its, own = (found.identity_revision, found.revision), row.session
+        has_changed = asked.revision is not None and unassigned(found) != unassigned(own)
+        if has_changed or not _is_same(found, own):
+            raise SessionChangedError(
+                f"session {row.id} is not as you saw it: it has changed; look again",
+                id=str(row.id),
+            )
+        forwarded = type(request)()
+        forwarded.CopyFrom(request)
+        forwarded.identity_revision = its[0]
+        if isinstance(forwarded, CancelStatementRequest) and asked.revision is not None:
+            forwarded.revision = its[1]
+        return client, row, forwarded
+
+    async def _done(
+        self, act: Callable[[_Request], Awaitable[_Response]], request: _Request, unknown: _Response
+    ) -> _Response:
+        """Return what a core says has become of an act; if that is not known, ``unknown``."""
+        try:
+            return await act(request)
+        except CallError as error:
+            if (refusal := self._error_of(error)) is not None:
+                raise refusal from None
+            log.warning(
+                "what has become of an act on session %d is not known: %s", request.id, error
+            )
+            return unknown
+
+    async def _shown(
+        self,
+        response: TerminateSessionResponse | CancelStatementResponse,
+        asked: ActionRequest,
+        holds: Callable[[], bool],
+    ) -> None:
+        """Wait until this front shows the end, which a core knows; state its own revision then."""
+        response.ended, response.revision = False, 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(_FOLLOWING, asked.max_wait)):
+                while not holds():
+                    await self._table.log.wait(self._table.revision, _FOLLOWING)
+                response.ended, response.revision = True, self._table.revision
+
+
+def _is_same(session: Session, other: Session) -> bool:
+    """Return whether two sessions with an id are the same client's."""
+    one, two = Values.of(session), Values.of(other)
+    return (session.remote, one.user, one.service, one.database) == (
+        *(other.remote, two.user, two.service, two.database),
+    )

@@ -1,0 +1,67 @@
+"""How a front calls the cores of its fleet: as a gateway does, for whoever calls the front."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from sessiongate.client.asynchronous import AsyncClient
+from sessiongate.core.follow.shard import Connect
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.auth.core_token import read_core_tokens
+from sessiongate.runtime.auth.identity import (
+    ADDRESS_METADATA,
+    CALLER_METADATA,
+    OPERATOR,
+    ROLE_METADATA,
+    caller,
+    caller_address,
+)
+from sessiongate.runtime.telemetry.correlation import current
+from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
+from sessiongate.runtime.watched_file import WatchedFile, in_time
+
+log = logging.getLogger(__name__)
+
+
+def connecting(tls: ClientTls | None, token_file: Path | None, *, open_to_all: bool) -> Connect:
+    """Return what makes a client of a core, by its address. Raises `FileError`.
+
+    ``token_file`` holds the secret that is sent to all of them. With ``open_to_all``, callers
+    without credentials have the role of an operator.
+    """
+    credentials = token = None
+    if tls is not None:
+        credentials = in_time(lambda: grpc_channel_credentials(tls), *tls.files)
+    if token_file is not None:
+        tokens = WatchedFile([token_file], partial(read_core_tokens, token_file))
+        token = lambda: tokens.value[0]  # noqa: E731
+    metadata = partial(_call_metadata, open_to_all)
+
+    def connect(address: str) -> AsyncClient:
+        sent = token
+        if token is not None and tls is None and not _stays_here(address):
+            log.error("core at %s: the secret is sent only by TLS; name its CA in core_ca", address)
+            sent = None
+        return AsyncClient(address, credentials=credentials, token=sent, metadata=metadata)
+
+    return connect
+
+
+def _stays_here(address: str) -> bool:
+    """Return whether what is sent to an address does not leave this machine."""
+    return address.startswith("unix:") or Address.parse(address).is_loopback
+
+
+def _call_metadata(open_to_all: bool) -> list[tuple[str, str]]:
+    """Return what names the caller of the front to a core."""
+    identity, correlation = caller.get(), current.get()
+    metadata = [] if identity is None else [(CALLER_METADATA, identity.encode())]
+    if open_to_all if identity is None else identity.is_operator:
+        metadata.append((ROLE_METADATA, OPERATOR))
+    if address := caller_address.get():
+        metadata.append((ADDRESS_METADATA, address))
+    if correlation is not None:
+        metadata += correlation.metadata()
+    return metadata

@@ -1,0 +1,90 @@
+"""A running front: a core whose table shows what the active cores of a fleet state."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import AsyncExitStack
+
+import grpc
+
+from sessiongate.core.fleet.directory import ActiveCore, Fleet
+from sessiongate.core.follow.calling import connecting
+from sessiongate.core.follow.fleet_state import FleetState
+from sessiongate.core.follow.follower import CoreToFollow
+from sessiongate.core.follow.front import Front
+from sessiongate.core.follow.lookup import Lookup
+from sessiongate.core.grpc.fleet_service import FleetService
+from sessiongate.core.grpc.service import SessionService
+from sessiongate.core.ledger.base import PastLedger
+from sessiongate.core.ledger.postgresql.reading import ReadLedger
+from sessiongate.core.server import Core, moment_now
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.table.table import SessionTable
+from sessiongate.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
+from sessiongate.v1.service_names import FLEET_SERVICE, SESSION_ACTION_SERVICE
+
+log = logging.getLogger(__name__)
+
+
+class FrontServer(Core):
+    """A front from `start` to `stop`; `see` tells it who is in the fleet."""
+
+    def __init__(self, config: CoreConfig, ledger: ReadLedger) -> None:
+        """Read from ``ledger``, and close it at the end."""
+        super().__init__(config)
+        self._ledger = ledger
+
+    async def _open(self, closing: AsyncExitStack) -> PastLedger:
+        config, ledger = self._config, self._ledger
+        closing.push_async_callback(ledger.close)
+        self.table = SessionTable((), await ledger.ceiling(), moment_now)
+        connect = connecting(
+            *(config.core_tls, config.core_token_path),
+            open_to_all=config.protection.insecure_actions,
+        )
+        self._front = Front(self.table, connect, stale_after=config.stale_after)
+        self._filler = self._front
+        self._lookup = Lookup(self.table, ledger.one)
+        self._state = FleetState(config.core_name, self._front)
+        return ledger
+
+    def see(self, fleet: Fleet) -> None:
+        """Follow the cores that are active now."""
+        self._state.note(fleet, time.time_ns())
+        self._front.follow(
+            {shard.name: _to_follow(shard.active) for shard in fleet.used_shards},
+            {shard.name: shard.sources for shard in fleet.used_shards},
+        )
+
+    def _session_service(self) -> SessionService:
+        return SessionService(self.table, self.watchers, self._lookup.missing)
+
+    def _add_more(self, server: grpc.aio.Server) -> tuple[str, ...]:
+        add_FleetServiceServicer_to_server(FleetService(self._state), server)
+        return (FLEET_SERVICE, *self._add_actions(server))
+
+    def _add_actions(self, server: grpc.aio.Server) -> tuple[str, ...]:
+        config = self._config
+        if not config.can_act:
+            return ()
+        from sessiongate.core.follow.acting import ForwardedActions
+        from sessiongate.core.grpc.forwarding_service import ForwardingActionService, refusal_of
+        from sessiongate.v1.session_action_service_pb2_grpc import (
+            add_SessionActionServiceServicer_to_server,
+        )
+
+        actions = ForwardedActions(self.table, self._front, self._lookup, refusal_of)
+        insecure = config.protection.insecure_actions
+        service = ForwardingActionService(actions, insecure=insecure)
+        add_SessionActionServiceServicer_to_server(service, server)
+        return (SESSION_ACTION_SERVICE,)
+
+
+def _to_follow(active: ActiveCore | None) -> CoreToFollow | str:
+    """Return how to follow the active core of a shard, or why that cannot be done."""
+    if active is None:
+        return "no core is active"
+    if active.address is None:
+        return f"{active.name} is active, and does not say where it can be called"
+    return CoreToFollow(active.name, active.address, active.instance)

@@ -1,0 +1,75 @@
+"""A ledger in PostgreSQL as a front has it: it reads what the cores of all shards write."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from sessiongate.core.ledger.policy import HistoryPolicy
+from sessiongate.core.ledger.postgresql.connection import LedgerAwayError, LedgerConnection
+from sessiongate.core.ledger.postgresql.past import PostgresqlPast
+from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.schema import require_tables
+
+log = logging.getLogger(__name__)
+
+_WAIT = (0.5, 5.0)  # seconds between two attempts to reach it at the start
+
+
+class ReadLedger(PostgresqlPast):
+    """An open ledger, made by `open`, of which nothing is written but the number of this start."""
+
+    def __init__(
+        self, place: LedgerPlace, name: str, policy: HistoryPolicy, began: int, instance: int
+    ) -> None:
+        super().__init__(place, name, policy)
+        self.policy = policy  # which past sessions the cores keep
+        self.began = began  # when it was opened, in ns since the epoch
+        self._instance = instance
+
+    @classmethod
+    async def open(
+        cls, url: str, *, policy: HistoryPolicy, now: Callable[[], int], core: str
+    ) -> ReadLedger:
+        """Open the ledger at a URL, in which others know this front as ``core``.
+
+        A server that cannot be reached is waited for. Raises `LedgerError`.
+        """
+        place = LedgerPlace.parse(url)
+        name = f"sessiongate front {core} {os.getpid()}"
+        wait, most = _WAIT
+        while True:
+            try:
+                instance = await asyncio.to_thread(_take_instance, place, name)
+            except LedgerAwayError as error:
+                log.warning("%s; trying again in %.1f seconds", error, wait)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, most)
+            else:
+                return cls(place, name, policy, now(), instance)
+
+    async def ceiling(self) -> int:
+        """Return a number above every revision ever used."""
+        return self._instance << INSTANCE_BITS
+
+
+def _take_instance(place: LedgerPlace, name: str) -> int:
+    """Return a number that no start of a core or a front has, or will have."""
+    connection = LedgerConnection(place, name[:63])
+    try:
+        with connection.naming_errors():
+            require_tables(connection)
+            with connection.transaction():
+                connection.execute("SELECT FROM engine FOR UPDATE")  # as cores do
+                ((instance,),) = connection.execute(
+                    "UPDATE counters SET value = greatest(value, %s) + 1"
+                    " WHERE name = 'instance' RETURNING value",
+                    time.time_ns() // 1000 >> INSTANCE_BITS,
+                )
+        return int(instance)
+    finally:
+        connection.close()
