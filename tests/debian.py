@@ -27,8 +27,9 @@ _HERE = "srv/sessiongate"  # the project, below the root
 _TESTS = (
     *("haproxy_source", "acts_haproxy", "mariadb_source", "mariadb_activity", "mariadb_columns"),
     *("mariadb_failures", "mariadb_odd", "acts_mysql", "pgbouncer_source", "pgbouncer_activity"),
-    *("postgresql_source", "postgresql_activity", "acts_postgresql", "postgresql_ledger"),
-    *("postgresql_ledger_server", "postgresql_partitions", "postgresql_tables", "tiers"),
+    *("acts_pgbouncer", "postgresql_source", "postgresql_activity", "acts_postgresql", "tiers"),
+    *("postgresql_ledger", "postgresql_ledger_server", "postgresql_partitions"),
+    "postgresql_tables",
 )
 _RUN = """
 set -eu
