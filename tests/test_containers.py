@@ -14,24 +14,29 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.deployed import COMPOSE, DEPLOY, MANIFESTS, Pod, pods, resources
 from tests.polling import eventually
 from tests.postgres import PASSWORD, SUPERUSER, Postgres, running_postgres
 from tests.program import BIN, PATIENCE, ForkedProgram, environment, run
-from tests.servers import require
+from tests.servers import free_port, require
 from tests.snippets import texts
 
 PAGE = "docs/containers.md"
 COMPOSE_SECRETS, _START = texts(PAGE, "sh", "With Compose")
 CERTIFICATES, CREATED = texts(PAGE, "sh", "In Kubernetes")
+FLEET_CERTIFICATE, FLEET_CREATED = texts(PAGE, "sh", "A fleet in Kubernetes")
+[FRONTS] = yaml.safe_load(texts(PAGE, "yaml", "A fleet in Kubernetes")[0])
 CHOSEN = "the ledger's password"
+SERVICE = "--core=sessiongate-core:50051"  # as the manifests name it
 ALICE = ("alice", "open sesame")
 
 
@@ -162,11 +167,11 @@ def probing(probe: Mapping[str, Any], url: str) -> int:
     return answer.status_code
 
 
-def created(folder: Path) -> dict[str, dict[str, bytes]]:
+def created(block: str, folder: Path) -> dict[str, dict[str, bytes]]:
     """Make the secrets with the real kubectl, which prints them; return their files by name."""
     kubectl = require("kubectl", "kubernetes-client")
-    dry = f'[ "$1" = apply ] || {{ {kubectl} "$@" --dry-run=client --output=json; }}'
-    printed = typed(f"kubectl() {{ {dry}; }}\n{CREATED}", folder)
+    dry = f'[ "$1" != create ] || {{ {kubectl} "$@" --dry-run=client --output=json; }}'
+    printed = typed(f"kubectl() {{ {dry}; }}\n{block}", folder)
     decoder, found = json.JSONDecoder(), {}
     while printed := printed.strip():
         secret, end = decoder.raw_decode(printed)
@@ -177,29 +182,49 @@ def created(folder: Path) -> dict[str, dict[str, bytes]]:
     return found
 
 
-class Mounted:
-    """The files of a pod, below a folder, as the kubelet lays them: links to a folder's files."""
+class Cluster:
+    """What pods find: secrets, as documented, and the ledger of a server."""
 
-    def __init__(self, pod: Pod, root: Path, secrets: Mapping[str, Mapping[str, bytes]]) -> None:
-        volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
+    def __init__(self, server: Postgres, folder: Path) -> None:
+        typed(CERTIFICATES, folder)
+        typed(FLEET_CERTIFICATE, folder)
+        for name in ("ledger.password", "db1.password"):  # one role stands for both
+            (folder / name).write_text(CHOSEN)
+        shutil.copy(server.folder / "ca.pem", folder / "ledger-ca.crt")
+        self.ca = folder / "ca.crt"
+        self.secrets = created(CREATED, folder) | created(FLEET_CREATED, folder)
+        self._folder = folder
+        # The source is on this machine, without TLS; for the ledger, it must be said.
+        self._source = f"@127.0.0.1:{server.port}"
+        self._ledger = {
+            "@ledger.example:5432": f"@localhost:{server.port}",
+            "?password": "?tls=verify&password",
+        }
+
+    def places(self, pod: Pod, name: str) -> dict[str, object]:
+        """Lay the files of a pod, and return where what it names is."""
+        root = self._folder / name
         for mount in pod.container["volumeMounts"]:
-            volume, path = volumes[mount["name"]], root / mount["mountPath"].lstrip("/")
-            path.mkdir(parents=True, exist_ok=True)
-            files = self._files(volume, secrets)
-            (path / "..2026").mkdir()
-            (path / "..data").symlink_to("..2026")
-            for name, content in files.items():
-                (path / "..2026" / name).write_bytes(content)
-                (path / "..2026" / name).chmod(volume.get("secret", {}).get("defaultMode", 0o644))
-                (path / name).symlink_to(f"..data/{name}")
-        self.root = root
+            [volume] = [each for each in pod.spec["volumes"] if each["name"] == mount["name"]]
+            self._mount(volume, root / mount["mountPath"].lstrip("/"))
+        settings = root / "etc/sessiongate/sessiongate.toml"
+        if settings.exists():
+            here = {'"/run/': f'"{root}/run/', "@db1.example:5432": self._source}
+            settings.write_text(moved(settings.read_text(), here))
+        return {"=/run/": f"={root}/run/", "=/etc/": f"={root}/etc/", **self._ledger}
 
-    @staticmethod
-    def _files(
-        volume: Mapping[str, Any], secrets: Mapping[str, Mapping[str, bytes]]
-    ) -> Mapping[str, bytes]:
+    def _mount(self, volume: Mapping[str, Any], path: Path) -> None:
+        """Lay files as the kubelet does: links to those of a folder that a link names."""
+        (path / "..2026").mkdir(parents=True)
+        (path / "..data").symlink_to("..2026")
+        for name, content in self._files(volume).items():
+            (path / "..2026" / name).write_bytes(content)
+            (path / "..2026" / name).chmod(volume.get("secret", {}).get("defaultMode", 0o644))
+            (path / name).symlink_to(f"..data/{name}")
+
+    def _files(self, volume: Mapping[str, Any]) -> Mapping[str, bytes]:
         if "secret" in volume:
-            held = secrets[volume["secret"]["secretName"]]
+            held = self.secrets[volume["secret"]["secretName"]]
             items = volume["secret"].get("items")
             return {each["path"]: held[each["key"]] for each in items} if items else held
         if "configMap" in volume:
@@ -211,50 +236,82 @@ class Mounted:
             return {name: text.encode() for name, text in data.items()}
         return {}
 
-    def places(self, **others: str) -> dict[str, object]:
-        return {
-            "=/run/": f"={self.root}/run/",
-            "=/etc/": f"={self.root}/etc/",
-            **others,
-        }
+
+@pytest.fixture(scope="module")
+def cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return Cluster(server, tmp_path_factory.mktemp("cluster"))
 
 
-def test_the_pods_of_the_manifests_serve(server: Postgres, tmp_path: Path) -> None:
-    here = f"@127.0.0.1:{server.port}"
-    typed(CERTIFICATES, tmp_path)
-    for name in ("ledger.password", "db1.password"):
-        (tmp_path / name).write_text(CHOSEN)
-    shutil.copy(server.folder / "ca.pem", tmp_path / "ledger-ca.crt")
-    secrets = created(tmp_path)
-    applied = re.findall(r"--filename=(\S+)", CREATED)
-    assert {*applied} == {path.name for path in MANIFESTS}
-    core, gateway = (pod for pod in pods() if pod.file in ("core.yaml", "gateway.yaml"))
+def pod_of(file: str) -> Pod:
+    [found] = [pod for pod in pods() if pod.file == file]
+    return found
 
-    mounted = Mounted(core, tmp_path / "core", secrets)
-    settings = mounted.root / "etc/sessiongate/sessiongate.toml"
-    source = {'"/run/': f'"{mounted.root}/run/', "@db1.example:5432": here}
-    settings.write_text(moved(settings.read_text(), source))
-    # TLS would be off, for this machine.
-    ledger = {
-        "@ledger.example:5432": f"@localhost:{server.port}",
-        "?password": "?tls=verify&password",
-    }
-    places = mounted.places(**ledger)
+
+def test_all_manifests_are_applied() -> None:
+    applied = re.findall(r"--filename=(\S+)", CREATED + FLEET_CREATED)
+    assert {*applied} == {str(path.relative_to(DEPLOY / "kubernetes")) for path in MANIFESTS}
+
+
+def test_the_pods_of_the_manifests_serve(cluster: Cluster) -> None:
+    core = pod_of("core.yaml")
+    places = cluster.places(core, "core")
     with started(core.container["args"], places) as first:
         port = first.expect(r"listening on \S+:(\d+)")[1]
         first.expect("ready: ")
-        places["=sessiongate-core:50051"] = f"=localhost:{port}"
-        for probe in ("startupProbe", "readinessProbe"):
-            asked = core.container[probe]["exec"]["command"][1:]
-            words = [moved(each, places) for each in asked]
-            eventually(partial(checking, words), lambda code: code == 0)
+        answers_behind_a_gateway(core, places, port, cluster)
 
-        behind = Mounted(gateway, tmp_path / "gateway", secrets)
-        places |= behind.places()
-        with started(gateway.container["args"], places) as second:
-            url = second.expect(r"REST +(\S+)/v1/sessions$")[1]
-            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-                probed = gateway.container[probe]["httpGet"]
-                eventually(partial(probing, probed, url), lambda status: status == 200)
-            asking = partial(users_of, local(url), tmp_path / "ca.crt")
-            eventually(asking, lambda users: "sessiongate" in users)
+
+def answers_behind_a_gateway(
+    core: Pod, places: Mapping[str, object], port: str, cluster: Cluster
+) -> None:
+    """Ask the probes of a core, and those of a gateway that calls it; ask that for sessions."""
+    called = {SERVICE: f"--core=localhost:{port}"}
+    for probe in ("startupProbe", "readinessProbe"):
+        asked = core.container[probe]["exec"]["command"][1:]
+        words = [moved(each, {**places, **called}) for each in asked]
+        eventually(partial(checking, words), lambda code: code == 0)
+    gateway = pod_of("gateway.yaml")
+    if core.file.startswith("fleet"):
+        called[SERVICE] = f"--core=localhost:{free_port()},localhost:{port}"  # one is away
+    behind = cluster.places(gateway, f"{Path(core.file).stem}-gateway") | called
+    with started(gateway.container["args"], behind) as second:
+        url = second.expect(r"REST +(\S+)/v1/sessions$")[1]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            probed = gateway.container[probe]["httpGet"]
+            eventually(partial(probing, probed, url), lambda status: status == 200)
+        asking = partial(users_of, local(url), cluster.ca)
+        eventually(asking, lambda users: "sessiongate" in users)
+
+
+def test_the_fleet_of_the_manifests_serves(cluster: Cluster) -> None:
+    shard, front = pod_of("fleet/shard-east.yaml"), pod_of("fleet/front.yaml")
+
+    def running(pod: Pod, number: int) -> tuple[ForkedProgram, dict[str, object], str]:
+        """Start the pod of that number of a set; return its places and its port, too."""
+        name, port = f"{Path(pod.file).stem}-{number}", str(free_port())
+        places = {
+            **cluster.places(pod, name),
+            "$(POD_NAME).sessiongate-east.sessiongate.svc:50051": f"localhost:{port}",
+            "$(POD_NAME).sessiongate-front.sessiongate.svc:50051": f"localhost:{port}",
+            "$(POD_NAME)": name,
+            "0.0.0.0:50051": f"127.0.0.1:{port}",
+        }
+        return started(pod.container["args"], places), places, port
+
+    [advertised] = [each for each in front.container["args"] if each.startswith("--advertise=")]
+    one = advertised.removeprefix("--advertise=")
+    fronts = [one.replace("$(POD_NAME)", f"sessiongate-front-{number}") for number in (0, 1)]
+    assert f"--core={','.join(fronts)}" == FRONTS
+    with ExitStack() as stack:
+        active, _, _ = running(shard, 0)
+        stack.enter_context(active)
+        active.expect("ready: ")
+        waiting, _, _ = running(shard, 1)
+        stack.enter_context(waiting)
+        waiting.expect("standing by|stands by")
+        reader, places, port = running(front, 0)
+        stack.enter_context(reader)
+        reader.expect("ready: ")
+        answers_behind_a_gateway(front, places, port, cluster)
+        active.process.kill()
+        waiting.expect("ready: ")

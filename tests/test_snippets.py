@@ -119,6 +119,11 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/containers.md: In Kubernetes: sh",
         "docs/containers.md: In Kubernetes: sh",
     ],
+    containers.test_the_fleet_of_the_manifests_serves: [
+        "docs/containers.md: A fleet in Kubernetes: sh",
+        "docs/containers.md: A fleet in Kubernetes: sh",
+        "docs/containers.md: A fleet in Kubernetes: yaml",
+    ],
     maintenance.test_an_upgrade_and_the_way_back_keep_ids: [
         "docs/maintenance.md: Upgrade: sh",
         "docs/maintenance.md: Upgrade: sh",
