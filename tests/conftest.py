@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from httpx._transports import default as transports
 from hypothesis import settings
 
 from tests.faults.scale import times
+from tests.server_data import making_data_once
 from tests.servers import PATIENCE
 
 # How long an example takes says more about the machine than about the program. With
@@ -26,6 +28,14 @@ transports.create_ssl_context = functools.cache(httpx.create_ssl_context)  # typ
 # After 5 seconds, which httpx waits by default, an answer may just be late: on a loaded machine, a
 # server may get no CPU for as long.
 patience.connect = patience.read = patience.write = patience.pool = PATIENCE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_data() -> Iterator[None]:
+    """Let servers start with a copy of the data that the first of their kind has made."""
+    with making_data_once():
+        yield
+
 
 # What is imported and collected stays until the end. The garbage collector would go through all
 # of it many times while it grows, and again in each of its full collections later.

@@ -13,12 +13,12 @@ from asyncmy.connection import Connection
 from sessiongate.core.sources.base import Observed, SourceConfig
 from sessiongate.core.sources.mariadb import MariaDBSource, open_source
 from tests.core.observing import seen
+from tests.server_data import make_data
 from tests.servers import (
     Certificates,
     Server,
     certificates,
     free_port,
-    prepare,
     private_folder,
     require,
     write,
@@ -74,9 +74,10 @@ class MariaDB:
         root = f"ALTER USER root@localhost IDENTIFIED BY '{PASSWORD}';\n"
         statements = root + documented_lines()[0] + accounts
         first = write(folder / "accounts.sql", statements.replace(PASSWORD, password))
-        prepare(
-            require("mariadb-install-db", "mariadb-server"),
-            *("--no-defaults", f"--datadir={self._data}", "--skip-test-db"),
+        make_data(
+            self._data,
+            *(require("mariadb-install-db", "mariadb-server"), "--no-defaults"),
+            *("--datadir={data}", "--skip-test-db"),
             *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
         )
         self.server = self._start(f"--init-file={first}")

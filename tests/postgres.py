@@ -13,12 +13,12 @@ from typing import Any
 import psutil
 import psycopg
 
+from tests.server_data import make_data
 from tests.servers import (
     PATIENCE,
     Server,
     certificates,
     free_port,
-    prepare,
     private_folder,
     require,
     write,
@@ -71,10 +71,13 @@ class Postgres:
         self.certificates = certificates(folder, "localhost", "127.0.0.1")
         self._data = folder / "data"
         self._binary = Path(require("postgres", "postgresql")).resolve()
-        file = write(folder / "password", password)
-        options = ["--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
-        initdb = self._binary.parent / "initdb"
-        prepare(initdb, "-D", self._data, "-U", SUPERUSER, *options, f"--pwfile={file}")
+        make_data(
+            self._data,
+            *(self._binary.parent / "initdb", "-D", "{data}", "-U", SUPERUSER),
+            *("--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
+            "--pwfile={secret}",
+            secret=password,
+        )
         write(self._data / "pg_hba.conf", _HBA)
         self.server = self._start()
 

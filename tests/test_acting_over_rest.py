@@ -15,7 +15,7 @@ from tests.core.test_acts_postgresql import is_alive, pid_of, sleeping
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.polling import eventually
 from tests.postgres import PASSWORD, Clients, Postgres, running_postgres
-from tests.program import PATIENCE, Serving
+from tests.program import PATIENCE, Forked
 
 ALICE = {"Authorization": basic()}
 
@@ -50,7 +50,7 @@ def http(server: Postgres, tmp_path: Path) -> Iterator[httpx.Client]:
         f' password = "{PASSWORD}", interval = 0.2, actions = ["cancel", "terminate"] }}]\n'
     )
     with (
-        Serving(
+        Forked(
             *("--config", config, *files.flags, "--operators", names, "--workers", 2),
             *("--audit-log", tmp_path / "audit.log"),
         ) as served,

@@ -16,7 +16,7 @@ from tests.core.test_acts_postgresql import is_alive, sleeping
 from tests.mariadb import mariadb, opened, run
 from tests.polling import eventually
 from tests.postgres import PASSWORD, Postgres, running_postgres
-from tests.program import COMMAND, Serving, environment
+from tests.program import COMMAND, Forked, environment
 from tests.program import run as run_command
 from tests.snippets import texts
 
@@ -58,7 +58,7 @@ def test_an_operator_ends_a_session_and_cancels_statements(tmp_path: Path) -> No
             str(tmp_path / word) if (tmp_path / word).is_file() else word
             for word in shlex.split(serving)[2:]
         ]
-        core = stack.enter_context(Serving(*flags, "--config", config))
+        core = stack.enter_context(Forked(*flags, "--config", config))
         (tmp_path / "password").write_text(PASSWORD)
         login = ("--core-user", "alice", "--core-password-file", tmp_path / "password")
 

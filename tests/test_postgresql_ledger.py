@@ -13,7 +13,7 @@ import pytest
 from tests.faults.documents import write_document, write_users
 from tests.polling import eventually
 from tests.postgres import PASSWORD, Postgres, running_postgres
-from tests.program import PATIENCE, Serving, run
+from tests.program import PATIENCE, Forked, run
 from tests.servers import require
 from tests.snippets import texts
 
@@ -65,13 +65,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def ids(serving: Serving) -> set[int]:
+def ids(serving: Forked) -> set[int]:
     answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return {int(each["id"]) for each in answer.json()["data"]}
 
 
-def unreachable(serving: Serving) -> dict[str, str]:
+def unreachable(serving: Forked) -> dict[str, str]:
     """Return which sources are unreachable, and why."""
     answer = httpx.get(f"http://{serving.http}/v1/sources", timeout=PATIENCE).json()
     return {
@@ -91,7 +91,7 @@ def test_the_documented_ledger_keeps_ids_while_its_server_fails(
     source = f"document:{document}?name=app&interval=0.2"
     arguments = ("--source", source, "--ledger", ledger.url)
     write_document(document, 3)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         assert "made the ledger's tables in the schema sessiongate" in serving.output
         first = ids(serving)
         assert len(first) == 3
@@ -106,7 +106,7 @@ def test_the_documented_ledger_keeps_ids_while_its_server_fails(
         assert more > first
         assert ledger.execute(LOOK, "sessiongate") == [("app", 5)]
     write_document(document, 6)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         assert ids(serving) > more
         one = httpx.get(f"http://{serving.http}/v1/history/sessions/{min(first)}", timeout=PATIENCE)
         assert one.status_code == 200
@@ -120,7 +120,7 @@ def test_a_file_is_copied_there_with_all_that_it_knows(ledger: Ledger, tmp_path:
     document, path = tmp_path / "app.json", tmp_path / "ledger.db"
     source = ("--source", f"document:{document}?name=app")
     write_document(document, 4)
-    with Serving(*source, "--ledger", f"sqlite:///{path}") as serving:
+    with Forked(*source, "--ledger", f"sqlite:///{path}") as serving:
         first = ids(serving)
         write_document(document, 2)
         kept = eventually(lambda: ids(serving), lambda found: len(found) == 2)
@@ -136,7 +136,7 @@ def test_a_file_is_copied_there_with_all_that_it_knows(ledger: Ledger, tmp_path:
     assert moved.returncode == 2
     assert "was moved to PostgreSQL, to sessiongate at 127.0.0.1:" in moved.stderr
     write_document(document, 3)
-    with Serving(*source, "--ledger", ledger.url) as serving:
+    with Forked(*source, "--ledger", ledger.url) as serving:
         now = ids(serving)
         assert now > kept
         assert not (now - kept) & first, "no id is given again"
@@ -158,7 +158,7 @@ def test_a_copy_that_was_interrupted_is_used_by_nobody_and_begun_again(
     document, path = tmp_path / "app.json", tmp_path / "ledger.db"
     source = ("--source", f"document:{document}?name=app")
     write_document(document, 4)
-    with Serving(*source, "--ledger", f"sqlite:///{path}") as serving:
+    with Forked(*source, "--ledger", f"sqlite:///{path}") as serving:
         first = ids(serving)
     assert copied(ledger, path).returncode == 0
     # As if it had ended right before its last step.
@@ -167,7 +167,7 @@ def test_a_copy_that_was_interrupted_is_used_by_nobody_and_begun_again(
     assert refused.returncode == 2
     assert "is a copy that is not complete: run sessiongate ledger copy again" in refused.stderr
     assert copied(ledger, path).returncode == 0
-    with Serving(*source, "--ledger", ledger.url) as serving:
+    with Forked(*source, "--ledger", ledger.url) as serving:
         assert ids(serving) == first
 
 
@@ -175,7 +175,7 @@ def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Pa
     document = tmp_path / "app.json"
     arguments = ("--source", f"document:{document}?name=app", "--ledger", ledger.url)
     write_document(document, 2)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         first = ids(serving)
     dump = tmp_path / "sessiongate.dump"
     words = ledger.placed(DUMP).replace("=sessiongate.dump", f"={dump}").split()
@@ -186,7 +186,7 @@ def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Pa
         [require("pg_dump", "postgresql-client"), port, *dumped], env=environment, check=True
     )
     write_document(document, 4)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         given = ids(serving)
     ledger.execute("DROP SCHEMA sessiongate CASCADE", "sessiongate")
     restore = require("pg_restore", "postgresql-client")
@@ -196,7 +196,7 @@ def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Pa
         check=True,
     )
     write_document(document, 5)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         now = ids(serving)
         assert now & given == first
         assert "it may be older than the ids that were given" in serving.output
@@ -211,14 +211,14 @@ def test_sources_exchange_their_names_there_too(ledger: Ledger, tmp_path: Path) 
         named = [f"document:{place}?name={name}" for place, name in zip(places, names, strict=True)]
         return ["--ledger", ledger.url, *(word for one in named for word in ("--source", one))]
 
-    def by_user(serving: Serving) -> dict[str, str]:
+    def by_user(serving: Forked) -> dict[str, str]:
         answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
         return {each["attributes"]["user"]: each["id"] for each in answer.json()["data"]}
 
     def rename(*names: str) -> subprocess.CompletedProcess[str]:
         return run("ledger", "rename", *names, "--ledger", ledger.url)
 
-    with Serving(*sources("pg-1", "orders")) as serving:
+    with Forked(*sources("pg-1", "orders")) as serving:
         before = by_user(serving)
     refused = run("core", *sources("orders", "pg-1"), "--grpc", "127.0.0.1:0")
     assert refused.returncode == 2
@@ -227,7 +227,7 @@ def test_sources_exchange_their_names_there_too(ledger: Ledger, tmp_path: Path) 
     assert unknown.returncode == 1
     assert "has no source 'pg-2'; did you mean 'pg-1'?; its sources: orders, pg-1" in unknown.stderr
     assert rename("orders", "pg-1").returncode == 0
-    with Serving(*sources("orders", "pg-1")) as serving:
+    with Forked(*sources("orders", "pg-1")) as serving:
         assert by_user(serving) == before
 
 
