@@ -93,6 +93,16 @@ release-proto: install ## Record the current contract as the last released one
 release-surface: install ## Record the current names, of settings to metrics, as the last released ones
 	$(BIN)/python -m tests.surface
 
+release: .venv/release-installed ## Build everything that is released, from the last commit, into dist/
+	$(BIN)/python -m release $(ARGS)
+
+release-test: .venv/release-installed ## As root: install what is released on fresh Debian systems, in namespaces
+	RELEASE=full $(BIN)/python -m pytest -n 0 tests/release
+
+.venv/release-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --group release
+	@touch $@
+
 bench: .venv/bench-installed ## Run the benchmarks into bench/RESULTS.md; a part with ARGS="--quick --only one-session"
 	$(BIN)/python -m bench $(ARGS)
 

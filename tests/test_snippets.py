@@ -30,6 +30,11 @@ from tests.client import test_client_documentation as client
 from tests.gateway import test_cross_origin as cross_origin
 from tests.gateway import test_generated_clients as generated
 from tests.gateway import test_several_cores as several_cores
+from tests.release import test_deb as deb
+from tests.release import test_four_ways as four_ways
+from tests.release import test_from_0_1 as from_0_1
+from tests.release import test_image as image
+from tests.release import test_reproducible as reproducible
 from tests.snippets import ROOT, snippets
 
 Test = Callable[..., None]
@@ -39,6 +44,27 @@ Test = Callable[..., None]
 RUNNERS: dict[Test | str, list[str]] = {
     "a drawing": [
         "ARCHITECTURE.md: : ",
+    ],
+    four_ways.test_make_shows_that_machine_s_sessions: [
+        "docs/installation.md: From the source: sh",
+    ],
+    four_ways.test_pip_shows_that_machine_s_sessions: [
+        "docs/installation.md: With pip: sh",
+    ],
+    deb.test_it_serves_that_machine_s_sessions: [
+        "docs/installation.md: On Debian: sh",
+    ],
+    deb.test_an_upgrade_keeps_every_id: [
+        "docs/installation.md: On Debian: sh",
+    ],
+    from_0_1.test_every_id_is_kept: [
+        "docs/installation.md: On Debian: sh",
+    ],
+    image.test_it_shows_that_machine_s_sessions: [
+        "docs/installation.md: As a container: sh",
+    ],
+    reproducible.test_built_twice_it_has_the_same_bytes: [
+        "docs/releasing.md: : sh",
     ],
     actions.test_an_operator_ends_a_session_and_cancels_statements: [
         "docs/actions.md: Allow it: toml",

@@ -1,0 +1,1 @@
+"""Makes what is released: see docs/releasing.md."""
