@@ -10,7 +10,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessiongate.client import CallError, Client
-from sessiongate.core.fleet.directory import Directory, Fleet
+from sessiongate.core.fleet.directory import Directory, Fleet, FleetMember
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from tests.core.engines import Engine
 from tests.polling import eventually
@@ -94,6 +94,11 @@ class FleetLedger:
         """Return the name of a shard's active core."""
         found = self.fleet().shard(shard)
         return found.active.name if found and found.active else None
+
+    def member(self, name: str) -> FleetMember:
+        """Return a member of the fleet."""
+        (found,) = (each for each in self.fleet().members if each.name == name)
+        return found
 
     def until_active(self, name: str, shard: str = "default") -> None:
         """Wait until a core is active."""

@@ -60,6 +60,8 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             second.expect(f"standing by for the shard default: core-a at {first.address} is active")
             assert ledger.active() == "core-a"
             ledger.until_standing_by("core-b")
+            eventually(lambda: ledger.member("core-b").observed)
+            assert ledger.member("core-b").unreadable == []
             shown = second.metrics()
             assert (shown["sessiongate_shard_active"], shown["sessiongate_shard_standbys"]) == (
                 0,
@@ -134,6 +136,9 @@ def test_the_documented_core_has_its_name_and_its_sources_for_itself(
         second = run("core", *plain)
         assert second.returncode == 2
         assert "has a core named core-a already: sessiongate core core-a" in second.stderr
+        here = (*plain[:-1], "host:", "--name", "core-b")
+        with ForkedProgram("core", *here) as unlike:
+            unlike.expect("this core has no source app, which core-a of this shard has")
         other = ("--shard", "west", "--name", "core-c")
         refused = run("core", *plain, *other)
         assert refused.returncode == 2

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
+from sessiongate.core.sources.locality import named_at
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
@@ -116,7 +117,13 @@ class CoreConfig(CoreSettings, FleetSettings, LedgerSettings, CoreTlsSettings, C
         except ValueError as error:
             raise ConfigError(str(error), str(error).partition(": ")[0]) from None
         _check_fleet(config)
-        return config
+        return config if config.shard is None else _with_own_sources(config)
+
+
+def _with_own_sources(config: CoreConfig) -> CoreConfig:
+    """Return the configuration of a core of a shard, whose machine has sources of its own."""
+    sources = tuple(named_at(source, config.core_name) for source in config.sources)
+    return replace(config, sources=sources)
 
 
 def _check_fleet(config: CoreConfig) -> None:

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.fleet.observer import Observer
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.server import Core, open_sources
 from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
+from sessiongate.core.sources.locality import is_of_this_machine
 from sessiongate.core.standby import StandbyServer
 from sessiongate.runtime.addresses import Address
 
@@ -46,9 +49,10 @@ class ShardCore:
         self._config, self._stop = config, stop
         self._start, self._listening = start, listening
         self._is_listening, self._has_stood_by = False, False
-        names = [source.name for source in config.sources]
-        entry = MemberEntry(config.core_name, config.shard_name, sources=names)
+        places = {source.name: _stated_place(source) for source in config.sources}
+        entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
+        self._observer = Observer(lambda: open_sources(config), self._membership.tell)
         self._metrics: list[MetricCollector] = []
         if config.core_metrics is not None:
             from sessiongate.core.fleet.metrics import ShardMetrics
@@ -112,7 +116,11 @@ class ShardCore:
                     )
                     self._has_stood_by = True
 
-            return await self._unless_stopped(self._membership.stand_by(self._take, waiting))
+            observing = asyncio.create_task(self._observer.run())
+            try:
+                return await self._unless_stopped(self._membership.stand_by(self._take, waiting))
+            finally:
+                observing.cancel()
 
     async def _take(self) -> Ledger:
         config = self._config
@@ -150,6 +158,13 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | Non
         if working.cancelled():
             return None
     return await working
+
+
+def _stated_place(source: SourceConfig) -> str:
+    """Return a source's place as others know it."""
+    if source.shared or not is_of_this_machine(source):
+        return source.place
+    return f"{source.place} at {socket.gethostname()}"
 
 
 def called(address: str) -> str:

@@ -6,6 +6,9 @@ from sessiongate.v1.history_service_pb2 import EndReason
 
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
+# Between two cores, whose clocks may differ: some servers state how long they have run, and their
+# start is inferred from the core's clock.
+HANDED_OVER_TOLERANCE = 10.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
 
 
@@ -21,11 +24,13 @@ class Incarnation:
         self.former_place: str | None = None  # where it was read from, according to the ledger
         self._stated: float | None = None
         self._written: float | None = None
+        self._is_restored = False  # what is stated is by another start of a core
 
     def restore(self, place: str | None, start: float | None) -> None:
         """Take over what is in the ledger."""
         self.former_place = place
         self._stated = self._written = start
+        self._is_restored = True
 
     @property
     def stated(self) -> float | None:
@@ -47,7 +52,8 @@ class Incarnation:
         if start is None or self._stated is None:
             has_gone = self.is_moved
         else:
-            has_gone = abs(start - self._stated) > INCARNATION_TOLERANCE
+            tolerance = HANDED_OVER_TOLERANCE if self._is_restored else INCARNATION_TOLERANCE
+            has_gone = abs(start - self._stated) > tolerance
         if not has_gone:
             return None
         restarted = EndReason.END_REASON_SOURCE_RESTARTED
@@ -62,6 +68,6 @@ class Incarnation:
     def take(self, start: float | None, *, is_written: bool) -> None:
         """Take over the start that was stated."""
         if start is not None:
-            self._stated = start
+            self._stated, self._is_restored = start, False
         if is_written:
             self._written = start

@@ -5,6 +5,7 @@ What the server itself sees decides who runs and who is active: the locks that c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,7 +31,7 @@ ORDER BY s.name
 _MEMBERS = f"""
 WITH held AS ({HELD_LOCKS})
 SELECT c.name, c.kind, s.name, c.address, c.host, c.version, c.started, held.pid IS NOT NULL,
-    c.beat
+    c.beat, c.observed, c.unreadable
 FROM cores c LEFT JOIN shards s ON s.number = c.shard
 LEFT JOIN held ON held.lock = c.number + {NAMES}
 ORDER BY c.name
@@ -83,6 +84,8 @@ class FleetMember:
     started: datetime
     is_running: bool  # it has the lock on its name
     beat: int  # which it counts up while it runs
+    observed: datetime | None = None  # when it last read its sources while it stood by
+    unreadable: Sequence[str] | None = None  # sources that it could not read then
 
 
 @dataclass(frozen=True, slots=True)

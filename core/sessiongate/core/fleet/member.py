@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from psycopg.types.json import Jsonb
+
+from sessiongate.core.fleet.agreement import MemberSources
 from sessiongate.core.fleet.directory import Fleet, read_fleet
 from sessiongate.core.ledger.lock import LedgerHeldError
 from sessiongate.core.ledger.postgresql.connection import (
@@ -19,7 +22,13 @@ from sessiongate.core.ledger.postgresql.connection import (
     LedgerAwayError,
     LedgerConnection,
 )
-from sessiongate.core.ledger.postgresql.locks import NAMES, end_holder, obtain_lock
+from sessiongate.core.ledger.postgresql.copying import storable_value
+from sessiongate.core.ledger.postgresql.locks import (
+    HELD_LOCKS,
+    NAMES,
+    end_holder,
+    obtain_lock,
+)
 from sessiongate.core.ledger.postgresql.ownership import refuse_sources_of_others
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import MAKING, require_tables, shard_number
@@ -35,9 +44,15 @@ ON CONFLICT (name) DO NOTHING
 """
 _DESCRIBE = """
 UPDATE cores SET kind = %s, shard = %s, address = %s, host = %s, version = %s, started = %s,
-    pid = %s, backend_start = %s
+    pid = %s, backend_start = %s, sources = %s, observed = %s, unreadable = %s
 WHERE name = %s
 """
+_TELL = "UPDATE cores SET observed = %s, unreadable = %s WHERE name = %s"
+_SOURCES = f"""
+SELECT c.name, s.name, c.sources FROM cores c LEFT JOIN shards s ON s.number = c.shard
+WHERE EXISTS (SELECT FROM ({HELD_LOCKS}) held WHERE held.lock = c.number + {NAMES})
+ORDER BY c.name
+"""  # noqa: S608 - our own text
 _BEAT = "UPDATE cores SET beat = beat + 1 WHERE name = %s AND (pid, backend_start) = (%s, %s)"
 
 
@@ -48,7 +63,7 @@ class MemberEntry:
     name: str
     shard: str | None = None  # that it serves, if it is a core
     address: str | None = None  # where others can call it
-    sources: Collection[str] = ()  # their names
+    places: Mapping[str, str] = field(default_factory=dict)  # of its sources, by name
 
     @property
     def kind(self) -> str:
@@ -66,6 +81,7 @@ class Member:
         self._mine: set[Backend] = set()  # what may still have the lock for this program
         self._started = datetime.now(UTC)
         self._is_durable, self._durable = False, "on"  # how beats, and other writes, commit
+        self._observed: tuple[datetime | None, list[str]] = (None, [])
         self._held: tuple[float, Backend, int] | None = None  # since when by whom, at which beat
 
     @property
@@ -96,6 +112,20 @@ class Member:
             if each.name == self.entry.name:
                 return fleet, each.beat
         raise self._forgotten(connection)
+
+    def tell(self, observed: datetime | None, unreadable: Sequence[str]) -> None:
+        """State when this program last read its sources, and which it could not read."""
+        self._observed = observed, [storable_value(name) for name in unreadable]
+        connection = self._joined()
+        with connection.naming_errors():
+            connection.execute(_TELL, *self._observed, self.entry.name)
+
+    def others(self) -> list[MemberSources]:
+        """Return what the running programs of the fleet state of their sources."""
+        connection = self._joined()
+        with connection.naming_errors():
+            found = connection.execute(_SOURCES).fetchall()
+        return [MemberSources(name, shard, places or {}) for name, shard, places in found]
 
     def end(self, lock: int, backend: Backend) -> None:
         """End exactly the backend that has a lock of the fleet's. Raises `LedgerError`."""
@@ -157,7 +187,7 @@ class Member:
         entry, shard = self.entry, None
         if entry.shard is not None:
             shard = shard_number(connection, entry.shard)
-            refuse_sources_of_others(connection, shard, entry.sources)
+            refuse_sources_of_others(connection, shard, entry.places.keys())
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", *MAKING)
             connection.execute(_ADD, entry.name, entry.kind)
@@ -165,7 +195,8 @@ class Member:
         connection.execute(
             _DESCRIBE,
             *(entry.kind, shard, entry.address, socket.gethostname(), version("sessiongate")),
-            *(self._started, *connection.backend, entry.name),
+            *(self._started, *connection.backend, Jsonb(dict(entry.places)), *self._observed),
+            entry.name,
         )
 
     def _take_name(self, connection: LedgerConnection) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
+from sessiongate.core.fleet.agreement import MemberSources, disagreements
 from sessiongate.core.fleet.beats import BeatWatch, Look
 from sessiongate.core.fleet.directory import ActiveCore, Fleet, FleetShard
 from sessiongate.core.fleet.member import Member, MemberEntry
@@ -42,6 +44,8 @@ class Membership:
         self._fleet: Fleet | None = None  # as last seen; None while the server is away
         self._error: LedgerError | None = None  # that ends the membership
         self._looked = asyncio.Event()  # set, and replaced, after each look
+        self._disagreements: frozenset[str] = frozenset()  # that were logged
+        self._free_since: float | None = None  # since when nobody has had the lock, on `elapsed`
         self._is_away = False  # the server could not be reached the last time
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_up: asyncio.Task[None] | None = None
@@ -103,6 +107,24 @@ class Membership:
         except LedgerAwayError as error:
             self._note(error)
 
+    async def tell(self, unreadable: Sequence[str]) -> None:
+        """State that this core, which stands by, has read its sources but some.
+
+        Log what the cores of the fleet are not configured alike in.
+        """
+        try:
+            await self._calls.run(lambda: self._member.tell(datetime.now(UTC), unreadable))
+            others = await self._calls.run(self._member.others)
+        except LedgerError as error:
+            self._note(error)
+            return
+        entry = self._member.entry
+        mine = MemberSources(entry.name, entry.shard, entry.places)
+        found = frozenset(disagreements(mine, others))
+        for text in sorted(found - self._disagreements):
+            log.warning("%s", text)
+        self._disagreements = found
+
     def use(self, ledger: PostgresqlLedger | None) -> None:
         """Show, or show no longer, that this core has the pen of a ledger, or asks for it."""
         self._ledger, self._shown_at = ledger, elapsed()
@@ -125,6 +147,8 @@ class Membership:
                 except LedgerHeldError:
                     self.use(None)
                     continue  # another one was faster
+            if shard is None or shard.active is not None:
+                self._free_since = None
             await waiting(None if shard is None else shard.active)
 
     async def keep(self) -> None:
@@ -164,10 +188,22 @@ class Membership:
 
     def _may_take(self, shard: FleetShard) -> bool:
         """Return whether to ask for a free lock: who had it before a disturbance goes first."""
-        since = self._beats.is_smooth_since
+        since, now = self._beats.is_smooth_since, elapsed()
+        self._free_since = self._free_since or now
+        if self._is_second_choice(shard) and now - self._free_since < FORMER_FIRST:
+            return False
         if shard.former in (None, self._member.entry.name):
             return True
-        return since is not None and elapsed() - since >= FORMER_FIRST
+        return since is not None and now - since >= FORMER_FIRST
+
+    def _is_second_choice(self, shard: FleetShard) -> bool:
+        """Return whether another stand-by has read all its sources, and this one has not."""
+        ready = {
+            each.name
+            for each in (self._fleet.standing_by(shard) if self._fleet else ())
+            if each.observed is not None and not each.unreadable
+        }
+        return bool(ready) and self._member.entry.name not in ready
 
     async def _next(self) -> FleetShard | None:
         """Return the shard at the next look; None if the server is away. Raises `LedgerError`."""

@@ -57,7 +57,7 @@ _OPTION_ALIASES = {
     **dict.fromkeys(("tz", "time_zone"), "timezone"),
 }
 _URL_PARTS = ("user", "username", "host", "hostaddr", "port", "dbname", "database")
-COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions", "actions")
+COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions", "actions", "shared")
 
 
 class SourceConfigError(ValueError):
@@ -121,9 +121,10 @@ class SourceConfig:
     ``name`` option it is the URL's host and port, or the end of its path, or the
     kind (`runtime.urls`). ``interval`` (seconds from the end of one
     observation to the next), ``timeout`` (seconds that one may take),
-    ``max_sessions`` (sessions read beyond it are left out) and ``actions`` (what
-    may be done to its sessions) are options of every kind; ``options`` holds the
-    kind's own.
+    ``max_sessions`` (sessions read beyond it are left out), ``actions`` (what
+    may be done to its sessions) and ``shared`` (all cores of a shard reach the same
+    server by it, although it is of their own machine) are options of every kind;
+    ``options`` holds the kind's own.
     """
 
     kind: str
@@ -133,6 +134,7 @@ class SourceConfig:
     timeout: float = DEFAULT_TIMEOUT
     max_sessions: int = DEFAULT_MAX_SESSIONS
     actions: frozenset[Action] = frozenset()
+    shared: bool = False
     options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold one too
     # Whether errors may repeat option names; false if one may be part of a password.
     names_are_plain: bool = True
@@ -167,6 +169,7 @@ class SourceConfig:
             timeout=_positive(options, label, "timeout", DEFAULT_TIMEOUT),
             max_sessions=_count(options, label, "max_sessions", DEFAULT_MAX_SESSIONS),
             actions=_actions(options, label),
+            shared=_shared(options, label),
             options=options,
             names_are_plain=found.names_are_plain,
         )
@@ -249,6 +252,16 @@ def _actions(options: dict[str, str], name: str) -> frozenset[Action]:
                 f" got {redacted(word)}{did_you_mean(word, allowed)}"
             )
     return frozenset(map(Action, filter(None, words)))
+
+
+def _shared(options: dict[str, str], name: str) -> bool:
+    """Remove from the options whether a source is shared, and return it."""
+    text = options.pop("shared", "false")
+    if text not in ("true", "false"):
+        raise SourceConfigError(
+            f"source {name}: shared must be true or false, got {redacted(text)}"
+        )
+    return text == "true"
 
 
 OpenSource = Callable[[SourceConfig], Source]

@@ -1,0 +1,44 @@
+"""Finds what the cores of a fleet are not configured alike in: it would show at a take-over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+
+class MemberSources(NamedTuple):
+    """The sources of a running core, as it states them: the place of each, by name."""
+
+    core: str
+    shard: str | None
+    places: Mapping[str, str]
+
+
+def disagreements(mine: MemberSources, others: Iterable[MemberSources]) -> Iterator[str]:
+    """Yield in words what other cores do not have as this one has it."""
+    for other in others:
+        if other.core == mine.core:
+            continue
+        if other.shard == mine.shard:
+            yield from _in_shard(mine, other)
+        else:
+            for name, place in mine.places.items():
+                for others_name, others_place in other.places.items():
+                    if place == others_place:
+                        yield (
+                            f"the source {name} is read from {place}, which {other.core} reads as"
+                            f" {others_name} in the shard {other.shard}: sessions are listed twice"
+                        )
+
+
+def _in_shard(mine: MemberSources, other: MemberSources) -> Iterator[str]:
+    for name in sorted(mine.places.keys() | other.places.keys()):
+        if name.endswith((f"@{mine.core}", f"@{other.core}")):
+            continue  # of one core's own machine
+        here, there = mine.places.get(name), other.places.get(name)
+        if there is None:
+            yield f"{other.core} of this shard has no source {name}: its sessions would end there"
+        elif here is None:
+            yield f"this core has no source {name}, which {other.core} of this shard has"
+        elif here != there:
+            yield f"the source {name} is {here} at this core, and {there} at {other.core}"
