@@ -209,7 +209,9 @@ class Cluster:
             self._mount(volume, root / mount["mountPath"].lstrip("/"))
         settings = root / "etc/sessiongate/sessiongate.toml"
         if settings.exists():
-            here = {'"/run/': f'"{root}/run/', "@db1.example:5432": self._source}
+            source = f'name = "{Path(pod.file).stem}"'  # a source belongs to one shard
+            here = {'"/run/': f'"{root}/run/', 'name = "db1"': source}
+            here["@db1.example:5432"] = self._source
             settings.write_text(moved(settings.read_text(), here))
         return {"=/run/": f"={root}/run/", "=/etc/": f"={root}/etc/", **self._ledger}
 
