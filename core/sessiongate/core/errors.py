@@ -27,7 +27,7 @@ class NotReadyError(CoreError):
     """Some source has not been read, and has not failed, since the core started."""
 
 
-class StandbyError(CoreError):
+class CoreStandbyError(CoreError):
     """The core stands by: another one is active for its sources."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
-from sessiongate.core.errors import StandbyError
+from sessiongate.core.errors import CoreStandbyError
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.health import Health
@@ -73,12 +73,12 @@ class StandbyServer:
             log.info("metrics at %s", self._exporter.url)
         return address
 
-    def _refusal(self) -> StandbyError:
+    def _refusal(self) -> CoreStandbyError:
         shard, active = self._config.shard_name, self.active
         if active is None:
             text = f"this core stands by for the shard {shard}; who is active is not known now"
-            return StandbyError(text, shard=shard)
-        return StandbyError(
+            return CoreStandbyError(text, shard=shard)
+        return CoreStandbyError(
             f"this core stands by for the shard {shard}; {active.shown} is active",
             shard=shard,
             active=active.name,
