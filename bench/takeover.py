@@ -66,6 +66,7 @@ class Core(FleetCore):
         self.relay.send_signal(signal.SIGCONT)
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
+        self.process.wait()
         super().close()
         self.relay.kill()
         self.relay.wait()
