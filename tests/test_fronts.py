@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_front_serves_all_shards_through_a_take_over(ledger: FleetLedger, tmp_
     with (
         FleetCore(ledger.url, "core-a", one, shard="one") as first,
         FleetCore(ledger.url, "core-b", two, shard="two") as other,
-        FleetFront(ledger.url, "front-1") as front,
+        FleetFront(ledger.url, "front-1", "--core-metrics", "127.0.0.1:0") as front,
         Client(front.address) as client,
     ):
         await_ready(first.address)
@@ -94,6 +95,14 @@ def test_a_front_serves_all_shards_through_a_take_over(ledger: FleetLedger, tmp_
             assert [each.name for each in shard.standbys] == ["core-c"]
             assert list(shard.sources) == ["orders"]
             assert [each.name for each in shards(front).fronts] == ["front-1"]
+            url = front.output.partition("metrics at ")[2].partition('"')[0]
+            answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
+            assert answer.status_code == 200, front.output
+            metrics = answer.text
+            assert 'sessiongate_shard_heard{shard="one"} 1.0' in metrics
+            assert 'sessiongate_shard_age_seconds{shard="two"} 0.' in metrics
+            assert 'sessiongate_source_reachable{source="orders"} 1.0' in metrics
+            assert "sessiongate_history" not in metrics
             before = client.list_sessions().revision
             first.process.kill()
             ledger.until_active("core-c", shard="one")

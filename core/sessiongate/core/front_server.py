@@ -45,6 +45,10 @@ class FrontServer(Core):
         )
         self._front = Front(self.table, connect, stale_after=config.stale_after)
         self._filler = self._front
+        if config.core_metrics is not None:
+            from sessiongate.core.front_metrics import FrontMetrics
+
+            self._more_metrics = (FrontMetrics(self._front),)
         self._lookup = Lookup(self.table, ledger.one)
         self._state = FleetState(config.core_name, self._front)
         return ledger
