@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sessiongate.runtime.telemetry.correlation import Correlation
+from sessiongate.runtime.telemetry.sdk_texts import loggable
 from sessiongate.runtime.telemetry.tracing import open_spans
 from tests.polling import eventually
 from tests.program import DOCUMENT, PATIENCE, Forked
@@ -268,6 +269,53 @@ def test_what_cannot_be_done_is_said(
 
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+OVER_GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {**OVER_GRPC, "OTEL_EXPORTER_OTLP_COMPRESSION": "brotli"},
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "99"},
+        {"OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER": "nobody"},
+    ],
+    ids=lambda each: [*each][-1],
+)
+def test_whatever_the_sdk_refuses_costs_only_the_spans(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in (ENDPOINT | variables).items():
+        monkeypatch.setenv(name, value)
+    assert open_spans("core") is None
+    assert "no spans are recorded: check the variables of OpenTelemetry (OTEL_*)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://me:{SECRET}@127.0.0.1:1", **OVER_GRPC},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://127.0.0.1:1/?token={SECRET}"},
+        {**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{SECRET}%0A{SECRET}"},
+        {**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"what is this {SECRET}"},
+    ],
+    ids=["login", "query", "header", "malformed"],
+)
+def test_no_complaint_of_the_sdk_shows_a_password(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    spans = open_spans("core")
+    assert spans is not None
+    stated = Correlation("1", f"00-{TRACE}-{PARENT}-01", f"{SECRET} is no state")
+    spans.answering("asked", stated, {}).end()
+    spans.close()
+    eventually(lambda: caplog.text, lambda text: "export" in text)
+    assert SECRET not in caplog.text
+
+
+def test_a_complaint_is_not_longer_than_a_line() -> None:
+    assert len(loggable("why " * 10_000, {})) < 1000
 
 
 def test_without_being_asked_nothing_of_it_is_imported() -> None:

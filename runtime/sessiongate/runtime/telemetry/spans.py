@@ -31,6 +31,7 @@ from opentelemetry.trace import (
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.rarely import LOG_INTERVAL
 from sessiongate.runtime.telemetry.correlation import Correlation
+from sessiongate.runtime.telemetry.sdk_texts import loggable
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Spans:
     """What records the spans of one process, until `close`."""
 
     def __init__(self, program: str, protocol: str) -> None:
-        """Send spans by OTLP's ``protocol``. Raises `ValueError` for a wrong variable."""
+        """Send spans by OTLP's ``protocol``. Raises what the SDK raises for a wrong variable."""
         of_sdk = logging.getLogger("opentelemetry")
         of_sdk.handlers, of_sdk.propagate = [_Complaints()], False
         ours = {"service.name": f"sessiongate-{program}", "service.version": version("sessiongate")}
@@ -126,10 +127,14 @@ class _Complaints(logging.Handler):
         self._logged: dict[str, float] = {}  # when a kind was last logged, on `elapsed`
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "opentelemetry.trace.span":
+            return  # about the `tracestate` of a caller, which it repeats
         now = elapsed()
         if now - self._logged.get(record.msg, -LOG_INTERVAL) >= LOG_INTERVAL:
             self._logged[record.msg] = now
             text = record.getMessage()
             if record.name == "opentelemetry.util.re":  # repeats headers, which may hold a password
                 text = "the headers of OTEL_EXPORTER_OTLP_HEADERS are malformed"
-            log.warning("of spans: %s", text)
+            elif record.exc_info and record.exc_info[1]:
+                text = f"{text} {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+            log.warning("OpenTelemetry: %s", loggable(text))

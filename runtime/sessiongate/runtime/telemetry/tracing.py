@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sessiongate.runtime.telemetry.sdk_texts import loggable
+
 if TYPE_CHECKING:
     from sessiongate.runtime.telemetry.spans import Spans
 
@@ -40,7 +42,8 @@ def open_spans(program: str, variables: Mapping[str, str] = os.environ) -> Spans
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             why = f"{missing} is not installed: pip install 'sessiongate[otel]'"
-        except ValueError as error:
-            why = f"a variable of OpenTelemetry has a wrong value: {error}"
+        except Exception as error:  # each part of the SDK has exceptions of its own
+            why = "check the variables of OpenTelemetry (OTEL_*), and its packages: "
+            why += loggable(f"{type(error).__name__}: {error}", variables)
     log.warning("no spans are recorded: %s", why)
     return None
