@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,32 @@ def test_programs_that_show_them_have_nothing_to_say(
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_no_name_is_hyphenated(written: tuple[list[Path], str]) -> None:
+    shown = subprocess.run(
+        [require("groff", "groff-base"), "-man", "-T", "utf8", "-rLL=60n", *written[0]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    ).stdout
+    assert "\N{HYPHEN}\n" not in shown
+
+
+def test_a_wrong_date_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sessiongate.gateway.cli.manual", tmp_path],
+        env=environment(SOURCE_DATE_EPOCH="today"),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "SOURCE_DATE_EPOCH must be a number of seconds since 1970, got 'today'\n"
+    )
 
 
 def test_exit_codes_are_those_of_the_readme() -> None:

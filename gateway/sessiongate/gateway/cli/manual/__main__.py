@@ -6,6 +6,7 @@ The pages' date is that of SOURCE_DATE_EPOCH, in seconds since 1970, or today's.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -18,8 +19,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m sessiongate.gateway.cli.manual FOLDER")
     folder = Path(sys.argv[1])
-    moment = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
-    for name, text in pages(time.strftime("%Y-%m-%d", time.gmtime(moment))).items():
+    moment = os.environ.get("SOURCE_DATE_EPOCH") or str(int(time.time()))
+    if not re.fullmatch("[0-9]{1,11}", moment):
+        sys.exit(f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, got {moment!r}")
+    for name, text in pages(time.strftime("%Y-%m-%d", time.gmtime(int(moment)))).items():
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="ascii")

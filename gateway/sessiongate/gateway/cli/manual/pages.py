@@ -93,7 +93,7 @@ def _write_commands(page: ManualPage, context: Any) -> None:
         page.heading("COMMANDS")
         for name, each in commands.items():
             text = in_words(_in_one_line((each.help or "").split("\n\n")[0]))
-            page.entry(in_bold(name), text, f"See {in_bold(f'{_page(context)}-{name}')}(1).")
+            page.entry(in_bold(name), text, f"See {_link(f'{_page(context)}-{name}')}.")
 
 
 def _write_examples(page: ManualPage, paragraphs: list[str]) -> None:
@@ -110,8 +110,11 @@ def _write_see_also(page: ManualPage, context: Any) -> None:
     names = [_page(each) for each in around]
     below = getattr(context.command, "commands", {})
     names += [f"{_page(context)}-{name}" for name in below]
-    links = [f"{in_bold(name)}(1)" for name in names] + [f"{in_bold(FILE)}(5)"]
-    page.formatted(", ".join(links))
+    page.formatted(", ".join([*(_link(name) for name in names), _link(FILE, 5)]))
+
+
+def _link(name: str, section: int = 1) -> str:
+    return f"{in_bold(name)}({section})"
 
 
 def _write_file(page: ManualPage, root: Any) -> None:
@@ -157,9 +160,7 @@ def _write_file(page: ManualPage, root: Any) -> None:
         ]
     )
     page.heading("SEE ALSO")
-    page.formatted(
-        f"{in_bold(NAME)}(1), {in_bold(f'{NAME}-serve')}(1), {in_bold(f'{NAME}-core')}(1)"
-    )
+    page.formatted(", ".join(map(_link, (NAME, f"{NAME}-serve", f"{NAME}-core"))))
 
 
 def _keys(root: Any) -> dict[str, list[tuple[Any, str, list[str]]]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 _SECTIONS = {1: "User Commands", 5: "File Formats"}
 _WIDTH = 78  # of the file's own lines
+_WHOLE = ".nh"  # words, such as flags and names of pages, are not hyphenated; .EE forgets it
 # Characters that roff reads otherwise, or that it shows as others.
 _SPECIAL = {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"}
 _SPECIAL |= {'"': "\\(dq"}
@@ -59,7 +60,7 @@ class ManualPage:
         title = verbatim(name.upper())
         self._lines = [
             f'.TH "{title}" {section} {date} "{verbatim(program)}" "{_SECTIONS[section]}"',
-            ".nh",  # flags and names of pages stay whole
+            _WHOLE,
             ".ad l",
         ]
 
@@ -93,7 +94,7 @@ class ManualPage:
 
     def example(self, lines: Iterable[str]) -> None:
         """Write lines as they are typed."""
-        self._lines += [".EX", *(_guarded(verbatim(line)) for line in lines), ".EE"]
+        self._lines += [".EX", *(_guarded(verbatim(line)) for line in lines), ".EE", _WHOLE]
 
     def __str__(self) -> str:
         """Return the file's text."""
