@@ -12,9 +12,12 @@ from httpx._config import DEFAULT_TIMEOUT_CONFIG as patience
 from httpx._transports import default as transports
 from hypothesis import settings
 
+from tests import scratch
 from tests.faults.scale import times
 from tests.server_data import making_data_once
 from tests.servers import PATIENCE
+
+scratch.keep_files_in_memory()
 
 # How long an example takes says more about the machine than about the program. With
 # FAULTS=full there are many more examples, unless a test says how many it needs.

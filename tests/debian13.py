@@ -20,7 +20,7 @@ from tests.servers import require
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _RELEASE = Path("/etc/debian_version")
-_CACHE = Path(tempfile.gettempdir()) / f"sessiongate-tests-debian13-{os.geteuid()}"
+_CACHE = Path("/var/tmp") / f"sessiongate-tests-debian13-{os.geteuid()}"
 _APT = """\
 Dir::State "{folder}/state";
 Dir::State::status "{folder}/status";
