@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sessiongate.client import CallError, Client
 from sessiongate.core.fleet.directory import Directory, Fleet, FleetMember
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
-from tests.core.engines import Engine
+from tests.core.engines import ROLE, Engine
 from tests.polling import eventually
 from tests.program import PATIENCE, ForkedProgram
 
@@ -99,6 +99,12 @@ class FleetLedger:
         """Return a member of the fleet."""
         (found,) = (each for each in self.fleet().members if each.name == name)
         return found
+
+    def begin_anew(self) -> None:
+        """Drop all that the ledger has, and let it be made again."""
+        with self.engine.server.connect(dbname=self.database) as connection:
+            connection.execute("DROP SCHEMA sessiongate CASCADE")
+            connection.execute(f"CREATE SCHEMA sessiongate AUTHORIZATION {ROLE}".encode())
 
     def until_active(self, name: str, shard: str = "default") -> None:
         """Wait until a core is active."""

@@ -150,3 +150,21 @@ def test_the_documented_core_has_its_name_and_its_sources_for_itself(
             moved.expect("^listening on ")
             ledger.until_active("core-c", "west")
             assert ledger.active("east") == "core-a"
+
+
+def test_ids_do_not_begin_anew_with_the_tables(ledger: FleetLedger, tmp_path: Path) -> None:
+    """A core that stood by knows which ids were given, also if the ledger has lost them all."""
+    document = tmp_path / "app.json"
+    write_document(document, 3)
+    source = f"document:{document}?name=app&interval=0.2"
+    with (
+        FleetCore(ledger.url, "core-a", source) as first,
+        FleetCore(ledger.url, "core-b", source) as second,
+    ):
+        await_ready(first.address)
+        second.expect("standing by")
+        known = first.ids()
+        ledger.begin_anew()
+        first.process.kill()
+        ids = eventually(second.ids_in_time, lambda found: len(found) == 3)
+        assert min(ids) > max(known)

@@ -94,6 +94,7 @@ class Fleet:
 
     shards: tuple[FleetShard, ...]
     members: tuple[FleetMember, ...]
+    last_id: int = 0  # no id above it was given in this ledger
 
     @property
     def used_shards(self) -> list[FleetShard]:
@@ -123,6 +124,7 @@ def read_fleet(connection: LedgerConnection) -> Fleet:
             for name, number, sources, *active, former in connection.execute(_SHARDS)
         ),
         tuple(FleetMember(*row) for row in connection.execute(_MEMBERS)),
+        *connection.execute("SELECT value FROM counters WHERE name = 'id'").fetchone() or (0,),
     )
 
 

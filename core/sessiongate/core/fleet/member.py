@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from sessiongate.core.fleet.agreement import MemberSources
 from sessiongate.core.fleet.directory import Fleet, read_fleet
-from sessiongate.core.ledger.lock import LedgerHeldError
+from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.postgresql.connection import (
     Backend,
     LedgerAwayError,
@@ -104,10 +104,14 @@ class Member:
         has the name.
         """
         connection = self._joined()
-        with connection.naming_errors():
-            if beats:
-                self._beat(connection, is_durable=is_durable)
-            fleet = read_fleet(connection)
+        try:
+            with connection.naming_errors():
+                if beats:
+                    self._beat(connection, is_durable=is_durable)
+                fleet = read_fleet(connection)
+        except LedgerError:  # the next connection makes tables that are gone
+            self.close()
+            raise
         for each in fleet.members:
             if each.name == self.entry.name:
                 return fleet, each.beat

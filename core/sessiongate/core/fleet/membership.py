@@ -27,6 +27,7 @@ BEAT_EVERY = 0.5  # between two beats of an active core
 LEAVE_TIMEOUT = 2.0  # that leaving may take
 FORMER_FIRST = 2.0  # for which, after a disturbance, the lock is left to who had it last
 _DOUBT = 1.0  # for which a beat may stand still before this core's own is written durably
+_AGAIN = 2.0  # until the lock is asked for again, if that has failed
 _WAIT = (0.5, 5.0)  # between two attempts to reach the server: the first, and the most
 
 
@@ -42,10 +43,12 @@ class Membership:
         self._ledger: PostgresqlLedger | None = None  # while this core is, or becomes, active
         self._shown_at = 0.0  # when this core last showed that it runs, on `elapsed`
         self._fleet: Fleet | None = None  # as last seen; None while the server is away
+        self._last_id = 0  # the highest that was reserved, as far as was ever seen
         self._error: LedgerError | None = None  # that ends the membership
         self._looked = asyncio.Event()  # set, and replaced, after each look
         self._disagreements: frozenset[str] = frozenset()  # that were logged
         self._free_since: float | None = None  # since when nobody has had the lock, on `elapsed`
+        self._has_waited = False  # this core has stood by
         self._is_away = False  # the server could not be reached the last time
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_up: asyncio.Task[None] | None = None
@@ -104,7 +107,7 @@ class Membership:
         """State where the core can be called; a server that is away is told later."""
         try:
             await self._calls.run(lambda: self._member.move(address))
-        except LedgerAwayError as error:
+        except LedgerError as error:
             self._note(error)
 
     async def tell(self, unreadable: Sequence[str]) -> None:
@@ -128,6 +131,8 @@ class Membership:
     def use(self, ledger: PostgresqlLedger | None) -> None:
         """Show, or show no longer, that this core has the pen of a ledger, or asks for it."""
         self._ledger, self._shown_at = ledger, elapsed()
+        if ledger is not None:
+            ledger.pen.floor = self._last_id
 
     async def stand_by(
         self,
@@ -147,9 +152,17 @@ class Membership:
                 except LedgerHeldError:
                     self.use(None)
                     continue  # another one was faster
+                except LedgerError as error:  # such as of tables that are being dropped
+                    if not self._has_waited:
+                        raise  # it can be mended before the others depend on this core
+                    self.use(None)
+                    log.warning("%s; trying again in %.1f seconds", error, _AGAIN)
+                    await asyncio.sleep(_AGAIN)
+                    continue
             if shard is None or shard.active is not None:
                 self._free_since = None
             await waiting(None if shard is None else shard.active)
+            self._has_waited = True
 
     async def keep(self) -> None:
         """Return when another core has become active for the shard of this one.
@@ -245,7 +258,7 @@ class Membership:
         fleet, own = await self._calls.run(
             lambda: self._member.look(beats=beats, is_durable=is_durable)
         )
-        self._fleet = fleet
+        self._fleet, self._last_id = fleet, max(self._last_id, fleet.last_id)
         self._note(None)
         shard = self._shard()
         active = None if shard is None else shard.active

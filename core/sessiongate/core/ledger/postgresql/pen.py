@@ -104,6 +104,7 @@ class Pen:
         self._claims_in_doubt = 0  # since the last that is known to be committed
         self._mine: set[Backend] = set()  # what may still have the lock for this core
         self._seen = 0  # no id above it was given, as far as this core knows
+        self.floor = 0  # an id that was reserved, as this core has seen it while it stood by
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
         self._is_down = self._is_closed = False  # it must not be taken, for now or ever
@@ -285,7 +286,7 @@ class Pen:
         )
         is_same = tables_are_same and server == ServerIdentity(*known)
         # A core that has seen it all knows that nothing is missing.
-        is_behind = counter < self._seen
+        is_behind = counter < max(self._seen, self.floor)
         if is_behind or not (is_same or self._seen):
             counter = self._jump(connection)
         if not is_same:
@@ -323,7 +324,7 @@ class Pen:
             "UPDATE counters SET value = greatest(value, %s, %s,"
             " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
             " WHERE name = 'id' RETURNING value",
-            *(self._seen, self._now() // 1000),
+            *(max(self._seen, self.floor), self._now() // 1000),
         )
         self._usable_at = elapsed() + _SETTLING
         log.warning(
