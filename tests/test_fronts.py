@@ -251,3 +251,20 @@ def test_acts_go_through_a_front_in_the_name_of_its_caller(
     assert {(one["operator"], one["proof"], one["address"]) for one in lines} == {
         (USER, "password", "127.0.0.1")
     }
+
+
+def test_a_shard_that_the_ledger_has_lost_is_not_denied(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    with (
+        FleetCore(ledger.url, "core-a", source(tmp_path, "orders", 1), shard="one") as core,
+        FleetFront(ledger.url, "front-1") as front,
+        Client(front.address) as client,
+    ):
+        await_ready(core.address)
+        await_ready(front.address)
+        eventually(client.list_sessions, lambda page: len(page.sessions) == 1)
+        core.process.kill()
+        ledger.begin_anew()
+        eventually(lambda: shards(front), lambda found: found.fronts and not found.shards)
+        eventually(client.list_sessions, lambda page: [*page.unreachable] == ["orders"])

@@ -21,6 +21,7 @@ from sessiongate.core.ledger.postgresql.reading import ReadLedger
 from sessiongate.core.server import Core, moment_now
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
 from sessiongate.v1.service_names import FLEET_SERVICE, SESSION_ACTION_SERVICE
 
@@ -34,6 +35,7 @@ class FrontServer(Core):
         """Read from ``ledger``, and close it at the end."""
         super().__init__(config)
         self._ledger = ledger
+        self._unused_since: dict[str, float] = {}  # by shard that is shown still, on `elapsed`
 
     async def _open(self, closing: AsyncExitStack) -> PastLedger:
         config, ledger = self._config, self._ledger
@@ -56,10 +58,16 @@ class FrontServer(Core):
     def see(self, fleet: Fleet) -> None:
         """Follow the cores that are active now."""
         self._state.note(fleet, time.time_ns())
-        self._front.follow(
-            {shard.name: _to_follow(shard.active) for shard in fleet.used_shards},
-            {shard.name: shard.sources for shard in fleet.used_shards},
-        )
+        used = {shard.name: shard for shard in fleet.used_shards}
+        cores = {name: _to_follow(shard.active) for name, shard in used.items()}
+        # Shards that nobody has any longer, or of a ledger that has lost its tables.
+        now = elapsed()
+        unused = self._front.shards.keys() - used.keys()
+        self._unused_since = {name: self._unused_since.get(name, now) for name in unused}
+        for name, since in self._unused_since.items():
+            if now - since < self._config.stale_after:
+                cores[name] = "the ledger has neither cores nor sources of it"
+        self._front.follow(cores, {name: shard.sources for name, shard in used.items()})
 
     def _session_service(self) -> SessionService:
         return SessionService(self.table, self.watchers, self._lookup.missing)
