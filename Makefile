@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install demo run test pythons debian faults soak check proto bench screenshots release-proto release-surface lock audit
+.PHONY: help install demo demo-fleet run test pythons debian faults soak check proto bench screenshots release-proto release-surface lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -28,6 +28,9 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 
 demo: .venv/demo-installed ## Show PostgreSQL, MariaDB and their proxies with clients that block each other
 	@$(BIN)/python -m demo
+
+demo-fleet: .venv/demo-installed ## Show two shards with a stand-by each, and kill an active core
+	@$(BIN)/python -m demo --fleet
 
 .venv/demo-installed: .venv/serving
 	$(BIN)/python -m pip install --quiet --group demo

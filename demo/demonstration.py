@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import NoReturn
 
+from demo.fleet import Fleet, running_fleet
 from demo.servers import BIN, LOOPBACK, check_temporary_folder, install_programs, running
 from demo.stop import Stop
 from sessiongate.client import CallError, Client
@@ -38,9 +39,16 @@ def demonstrate(stop: Stop) -> NoReturn:
         del os.environ[name]
     check_temporary_folder()
     install_programs(stop.step)
+    core = "" if is_default else f" --core {grpc}"
+    if options.fleet:
+        with running_fleet(http, grpc, stop.step) as (servers, fleet):
+            _await_shown(grpc, stop)
+            print(_told_of_fleet(http, core), flush=True)
+            fleet.begin()
+            _watch(servers, stop, fleet)
     with running(http, grpc, stop.step) as servers:
         _await_shown(grpc, stop)
-        print(_told(http, "" if is_default else f" --core {grpc}"), flush=True)
+        print(_told(http, core), flush=True)
         _watch(servers, stop)
 
 
@@ -54,6 +62,11 @@ def _options() -> argparse.Namespace:
         epilog="It needs Debian's packages postgresql, pgbouncer, mariadb-server and haproxy. Root"
         " installs those that are missing, without starting their services; others are told what"
         " to type.",
+    )
+    parser.add_argument(
+        "--fleet",
+        action="store_true",
+        help="run two shards with a stand-by each, and a front; kill cores to see others take over",
     )
     for option, what, port in (("--http", "the page and REST", _HTTP), ("--grpc", "gRPC", _GRPC)):
         parser.add_argument(
@@ -106,9 +119,7 @@ def _shows_blocked(client: Client) -> bool:
 def _told(http: str, core: str) -> str:
     """Return what to look at and what to type; ``core`` is the option that names the core."""
     url = f"http://localhost:{http.rpartition(':')[2]}"
-    command = "sessiongate"
-    if shutil.which(command) != str(BIN / command):
-        command = shlex.quote(os.path.relpath(BIN / command))
+    command = _command()
     fields = "user,application,remote,source,activity,downstream"
     return f"""
 Look at {url}/, or type, in this folder in another terminal:
@@ -124,7 +135,27 @@ Look at {url}/, or type, in this folder in another terminal:
 Ctrl-C ends everything and leaves nothing behind."""
 
 
-def _watch(servers: Mapping[str, Server], stop: Stop) -> NoReturn:
+def _command() -> str:
+    """Return how to type the command in this folder."""
+    command = "sessiongate"
+    if shutil.which(command) == str(BIN / command):
+        return command
+    return shlex.quote(os.path.relpath(BIN / command))
+
+
+def _told_of_fleet(http: str, core: str) -> str:
+    url = f"http://localhost:{http.rpartition(':')[2]}"
+    return f"""
+Look at {url}/, or type, in this folder in another terminal:
+
+  Which core is active for what, and who stands by?
+    {_command()} fleet{core}
+
+core-a is killed in 20 seconds, or when you press Enter. Ctrl-C ends everything and leaves nothing
+behind."""
+
+
+def _watch(servers: Mapping[str, Server], stop: Stop, fleet: Fleet | None = None) -> NoReturn:
     """Say if a server ends, until it is time to stop: without Sessiongate, at once."""
     left = dict(servers)
     while True:
@@ -133,4 +164,6 @@ def _watch(servers: Mapping[str, Server], stop: Stop) -> NoReturn:
             if name == "Sessiongate":
                 raise ServerError(f"Sessiongate has ended. It said:\n{server.output}")
             print(f"{name} has ended; Sessiongate goes on without it.", flush=True)
+        if fleet is not None:
+            fleet.go_on(stop)
         stop.wait(_LOOK)

@@ -11,8 +11,9 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.clients import READY, clients
@@ -106,14 +107,65 @@ def install_programs(step: Step) -> None:
         install(package)
 
 
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The servers whose sessions are shown, and how Sessiongate reads them."""
+
+    servers: Mapping[str, Server]  # by name
+    shop: postgres.Postgres
+    ports: Mapping[str, int]  # by kind
+    sources: Mapping[str, Mapping[str, object]]  # settings, by kind
+    password: str  # of every user
+    folder: Path
+
+    def connect_clients(self) -> Server:
+        """Start the clients; return their program once all have connected."""
+        told = json.dumps({"ports": self.ports, "password": self.password})
+        return Server(
+            [sys.executable, "-m", "demo.clients", write(self.folder / "clients.json", told)],
+            ready=READY,
+            environment={"PYTHONPATH": str(ROOT)},
+            as_root=True,
+        )
+
+    def sessiongate(
+        self, name: str, settings: Mapping[str, object], kinds: Iterable[str], *command: str
+    ) -> Server:
+        """Start a command of Sessiongate over sources of these kinds, with some settings."""
+        lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+        for kind in kinds:
+            lines += ["[[source]]", f'name = "{kind}"']
+            lines += [f"{key} = {json.dumps(value)}" for key, value in self.sources[kind].items()]
+        file = write(self.folder / f"{name}.toml", "\n".join([*lines, ""]))
+        return Server(
+            [BIN / "sessiongate", *command, "--config", file],
+            ready="Try +curl|^listening on",
+            as_root=True,
+        )
+
+
 @contextmanager
 def running(http: str, grpc: str, step: Step) -> Iterator[dict[str, Server]]:
     """Run all servers, Sessiongate and the clients until the block ends; yield them by name."""
+    with databases(step) as found, ExitStack() as stack:
+        step("Starting Sessiongate over all four")
+        settings = {"http": http, "grpc": grpc, "ledger": "sqlite://"}
+        gate = stack.enter_context(
+            found.sessiongate("sessiongate", settings, found.sources, "serve")
+        )
+        step(f"Connecting {len(clients())} clients")
+        playing = stack.enter_context(found.connect_clients())
+        yield {**found.servers, "The program of the clients": playing, "Sessiongate": gate}
+
+
+@contextmanager
+def databases(step: Step, **changes: object) -> Iterator[Databases]:
+    """Run the servers until the block ends; ``changes`` are of PostgreSQL's settings."""
     password = secrets.token_urlsafe()
     users = {client.user: password for client in clients() if client.server != "haproxy"}
     with ExitStack() as stack:
         step("Starting PostgreSQL")
-        shop = stack.enter_context(postgres.running_postgres(password))
+        shop = stack.enter_context(postgres.running_postgres(password, **changes))
         _fill(shop, users, password)
         step("Starting PgBouncer in front of it")
         pool = stack.enter_context(
@@ -136,37 +188,35 @@ def running(http: str, grpc: str, step: Step) -> Iterator[dict[str, Server]]:
         ports = {"postgresql": shop.port, "pgbouncer": pool.port, "haproxy": free_port()}
         text = _HAPROXY.format(folder=folder, port=ports["haproxy"], server=stock.port)
         proxy = stack.enter_context(configured_haproxy(write(folder / "haproxy.cfg", text)))
-        step("Starting Sessiongate over all four")
-        sources: list[dict[str, object]] = [
-            {"url": f"pgbouncer://sessiongate@{LOOPBACK}:{pool.port}", "password": password},
-            {"url": f"postgresql://sessiongate@{LOOPBACK}:{shop.port}", "password": password},
-            {"url": f"haproxy:{folder}/sessiongate.sock", "links": True},
+        yield Databases(
             {
-                "url": f"mariadb://sessiongate@{LOOPBACK}:{stock.port}",
-                "password": password,
-                "tls": "verify",
-                "tls_ca": str(stock.certificates.ca),
+                "PostgreSQL": shop.server,
+                "PgBouncer": pool.server,
+                "MariaDB": stock.server,
+                "HAProxy": proxy,
             },
-        ]
-        gate = stack.enter_context(_sessiongate(folder, http, grpc, sources))
-        step(f"Connecting {len(clients())} clients")
-        told = write(folder / "clients.json", json.dumps({"ports": ports, "password": password}))
-        playing = stack.enter_context(
-            Server(
-                [sys.executable, "-m", "demo.clients", told],
-                ready=READY,
-                environment={"PYTHONPATH": str(ROOT)},
-                as_root=True,
-            )
+            shop,
+            ports,
+            {
+                "pgbouncer": {
+                    "url": f"pgbouncer://sessiongate@{LOOPBACK}:{pool.port}",
+                    "password": password,
+                },
+                "postgresql": {
+                    "url": f"postgresql://sessiongate@{LOOPBACK}:{shop.port}",
+                    "password": password,
+                },
+                "haproxy": {"url": f"haproxy:{folder}/sessiongate.sock", "links": True},
+                "mariadb": {
+                    "url": f"mariadb://sessiongate@{LOOPBACK}:{stock.port}",
+                    "password": password,
+                    "tls": "verify",
+                    "tls_ca": str(stock.certificates.ca),
+                },
+            },
+            password,
+            folder,
         )
-        yield {
-            "PostgreSQL": shop.server,
-            "PgBouncer": pool.server,
-            "MariaDB": stock.server,
-            "HAProxy": proxy,
-            "The program of the clients": playing,
-            "Sessiongate": gate,
-        }
 
 
 def _fill(server: postgres.Postgres, users: dict[str, str], password: str) -> None:
@@ -194,13 +244,3 @@ def _accounts() -> str:
             for user in sorted(users)
         )
     )
-
-
-def _sessiongate(folder: Path, http: str, grpc: str, sources: list[dict[str, object]]) -> Server:
-    lines = [f'http = "{http}"', f'grpc = "{grpc}"', 'ledger = "sqlite://"']
-    for source in sources:
-        kind = str(source["url"]).partition(":")[0]
-        lines += ["[[source]]", f'name = "{kind}"']
-        lines += [f"{key} = {json.dumps(value)}" for key, value in source.items()]
-    file = write(folder / "sessiongate.toml", "\n".join([*lines, ""]))
-    return Server([BIN / "sessiongate", "serve", "--config", file], ready="Try +curl", as_root=True)

@@ -10,6 +10,7 @@ from tests import test_alerts as alerts
 from tests import test_check_config as check_config
 from tests import test_containers as containers
 from tests import test_demo as demo
+from tests import test_demo_fleet as demo_fleet
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
 from tests import test_fronts as fronts
@@ -92,6 +93,9 @@ RUNNERS: dict[Test | str, list[str]] = {
         "README.md: The demonstration: console",
         "README.md: The demonstration: console",
         "README.md: The demonstration: console",
+    ],
+    demo_fleet.test_another_core_takes_over_with_the_same_ids: [
+        "docs/fleet.md: See one: console",
     ],
     readme.test_each_command_prints_what_stands_below_it: [
         "README.md: A request and its answer: sh",
