@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import psutil
 
+from tests.clocks import follow_own_clock
+
 if TYPE_CHECKING:
     from sessiongate.gateway.settings import GatewayConfig
 
@@ -124,6 +126,7 @@ def gateway(environment: Mapping[str, str], config: GatewayConfig, pipe: Connect
 def _set(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    follow_own_clock(environment)
     time.tzset()  # to the zone of this environment
 
 
