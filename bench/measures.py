@@ -27,6 +27,8 @@ class Sizes:
     past: int  # sessions that have ended,
     dropped: int  # and of those, that are dropped
     hour: int  # that have ended in one hour
+    shard: int  # of a fleet
+    takeovers: int  # from each kind of failure
 
     @property
     def changes(self) -> float:
@@ -35,9 +37,12 @@ class Sizes:
 
 
 FULL = Sizes(
-    1_000_000, 500_000, 100_000, 1_000, 10_000, 10_000, 20, 60, 10_000_000, 1_000_000, 1_800_000
+    *(1_000_000, 500_000, 100_000, 1_000, 10_000, 10_000, 20, 60),
+    *(10_000_000, 1_000_000, 1_800_000, 100_000, 20),
 )
-QUICK = Sizes(100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10, 200_000, 50_000, 50_000)
+QUICK = Sizes(
+    100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10, 200_000, 50_000, 50_000, 20_000, 2
+)
 
 
 @dataclass(frozen=True, slots=True)

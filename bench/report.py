@@ -79,6 +79,11 @@ written, and the longest answer is shown. While old ones are dropped, as a core 
 is written 50 times a second at most. PostgreSQL is Debian's, with fsync and synchronous_commit on,
 and shares the disk and the CPUs; all hours but the one that is asked about have few sessions.
 
+A fleet: two cores with the same sources share a ledger in PostgreSQL and take over from each other
+in turn; a front is asked up to 50 times a second. A take-over lasts from when the active core
+failed until the front shows all sessions as the other core reads them. Stopped within COPY: the
+core has begun to send rows, and the server waits for them. All programs share the CPUs.
+
 The page: Chromium without a window shows it, 1600 x 1000 pixels large, and shares the CPUs with the
 service. Tasks are those of Chromium's Long Tasks API, which reports none below 50 ms; frames are
 those of `requestAnimationFrame`; the heap is `JSHeapUsedSize` after garbage was collected.

@@ -1,4 +1,4 @@
-"""The groups ``scale``, ``history`` and ``page``: what is done with very many sessions."""
+"""The groups ``scale``, ``history``, ``fleet`` and ``page``: what very many sessions take."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bench import (
     churning,
     copying,
     filtering,
+    fleet,
     history,
     history_postgresql,
     listing,
@@ -49,6 +50,7 @@ GROUPS: Mapping[str, _Parts] = {
             *(history_postgresql.WAIT, history_postgresql.ALONE),
         ),
     },
+    "fleet": {fleet.measure: fleet.MEASURES},
     "page": {page.measure: page.MEASURES},
 }
 MEASURES = tuple(
