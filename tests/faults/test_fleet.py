@@ -70,10 +70,11 @@ def test_no_fault_makes_a_fleet_say_what_is_not_true(
             fleet.answers.faults.clear()
             kind = "+".join(each.__name__ for each in faults(number)[0])
             longest[kind] = max(took, longest.get(kind, 0.0))
-    figure("fleet: faults", _LAST - _FIRST)
-    figure("fleet: answers", fleet.answers.asked)
-    figure("fleet: longest until peace", max(longest.values()))
-    figure("fleet: sessions that got new ids after lossy faults", len(fleet.answers.renamed))
+    figure("fleet at random: faults", _LAST - _FIRST)
+    figure("fleet at random: seed", SEED)
+    figure("fleet at random: answers checked", fleet.answers.asked)
+    figure("fleet at random: longest until peace, s", round(max(longest.values()), 1))
+    figure("fleet at random: sessions with new ids after a loss", len(fleet.answers.renamed))
     assert trouble == []
 
 
