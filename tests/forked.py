@@ -126,6 +126,7 @@ def gateway(environment: Mapping[str, str], config: GatewayConfig, pipe: Connect
 def _set(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     follow_own_clock(environment)
     time.tzset()  # to the zone of this environment
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import httpx
 import psycopg
 import pytest
 
 from sessiongate.client import CallError, Client, Reason
+from sessiongate.v1.fleet_service_pb2 import DESCRIPTOR as FLEET
 from sessiongate.v1.fleet_service_pb2 import ListShardsRequest, ListShardsResponse, ShardState
 from sessiongate.v1.fleet_service_pb2_grpc import FleetServiceStub
 from sessiongate.v1.history_service_pb2 import ListPastSessionsRequest, PastSessionFilter
+from sessiongate.v1.service_names import FLEET_SERVICE
 from sessiongate.v1.session_action_service_pb2 import (
     CancelStatementRequest,
     TerminateSessionRequest,
 )
 from sessiongate.v1.session_service_pb2 import SessionFilter
 from tests.core.engines import Engine, running_engine
+from tests.core.test_decoding import refused as refusal
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.faults.documents import write_document
 from tests.fleet import FleetCore, FleetFront, FleetLedger, fleet_ledger
@@ -178,9 +183,7 @@ def test_the_documented_front_tells_who_is_in_the_fleet(
         assert (other.returncode, other.stdout) == (1, "")
         assert "this core is no front" in other.stderr
         core.process.kill()
-        eventually(lambda: ledger.active("east"), lambda name: name is None)
-        shown = run(*asked)
-        assert "east            no active core" in shown.stdout
+        eventually(lambda: run(*asked), lambda shown: "east            no active" in shown.stdout)
         forgotten = run(*forget.split()[1:])
         assert (forgotten.returncode, forgotten.stdout) == (0, "forgot core-a\n")
         again = run(*forget.split()[1:])
@@ -189,6 +192,23 @@ def test_the_documented_front_tells_who_is_in_the_fleet(
     refused = run("core", "--fleet", "--source", "host:", **ledger_url)
     assert refused.returncode == 2
     assert "has no effect with --fleet: a front reads no sources" in refused.stderr
+
+
+def test_a_front_asks_for_credentials_before_it_tells_of_the_fleet(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    files = CredentialFiles(tmp_path)
+    unknown = grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING"
+    malformed = grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"
+
+    async def main(address: str) -> None:
+        for method in FLEET.services_by_name["FleetService"].methods:
+            path = f"/{FLEET_SERVICE}/{method.name}"
+            assert await refusal(address, path) == unknown
+            assert await refusal(address, path, (("authorization", basic()),)) == malformed
+
+    with FleetFront(ledger.url, "front-1", *files.flags) as front:
+        asyncio.run(main(front.address))
 
 
 def test_acts_go_through_a_front_in_the_name_of_its_caller(

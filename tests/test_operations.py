@@ -111,13 +111,20 @@ def documented() -> Mapping[str, tuple[str, str, set[str]]]:
 
 def is_of_a_shard(metric: str) -> bool:
     """Return whether only a core with a ledger in PostgreSQL shows a metric."""
-    return bool(re.match("sessiongate_(shard_|ledger_partitions|ledger_oldest)", metric))
+    found = re.match("sessiongate_(shard_|ledger_partitions|ledger_oldest)", metric)
+    return bool(found) and not is_of_a_front(metric)
+
+
+def is_of_a_front(metric: str) -> bool:
+    """Return whether only a front shows a metric."""
+    return metric in ("sessiongate_shard_heard", "sessiongate_shard_age_seconds")
 
 
 # It is there only if somebody may act: tests/core/test_actions.py.
 ACTIONS = {"sessiongate_actions": documented()["sessiongate_actions"]}
-# They are there only with a ledger in PostgreSQL: tests/test_shards.py.
+# They are there only with a ledger in PostgreSQL: tests/test_shards.py and tests/test_fronts.py.
 SHARDS = {name: each for name, each in documented().items() if is_of_a_shard(name)}
+FRONTS = {name: each for name, each in documented().items() if is_of_a_front(name)}
 
 
 def queries() -> Iterator[str]:
@@ -155,7 +162,7 @@ def grouped_by(query: str) -> set[str]:
 @pytest.mark.parametrize("query", [*queries()])
 def test_every_query_finds_its_series(query: str, watched: Watched) -> None:
     series: dict[str, set[str]] = {"up": {"job", "instance"}}  # Prometheus's own
-    for name, (_, kind, labels) in (ACTIONS | SHARDS).items():
+    for name, (_, kind, labels) in (ACTIONS | SHARDS | FRONTS).items():
         series[f"{name}_total" if kind == "counter" else name] = labels
     for metric in watched.metrics():
         series.setdefault(metric.name, {"instance"})  # nothing may be there to show yet
@@ -190,7 +197,7 @@ def test_every_metric_is_documented_with_its_labels(watched: Watched) -> None:
     for metric in watched.metrics():
         labels = {label for sample in metric.samples for label in sample.labels}
         shown[metric.name] = metric.name, metric.type, labels - {"le"}
-    assert shown | ACTIONS | SHARDS == documented()
+    assert shown | ACTIONS | SHARDS | FRONTS == documented()
 
 
 def test_every_limit_is_documented() -> None:

@@ -210,7 +210,8 @@ def test_what_verifies_tokens_is_imported_only_if_there_are_any(module: str) -> 
 
 def test_what_answers_requests_is_imported_only_by_workers() -> None:
     program = "import json, sys, sessiongate.gateway.server.main as main; "
-    done = python(f"{program}print(json.dumps([*sys.modules])); main._create(main.GatewayConfig())")
+    program += "print(json.dumps([*sys.modules])); config = main.GatewayConfig(); "
+    done = python(f"{program}main._create(*main._in_order(config.core_addresses), config)")
     assert done.returncode == 0, done.stderr
     modules = json.loads(done.stdout)
     workers_only = {"grpc", "jsonpath", "sessiongate.gateway.app", "uvloop"}

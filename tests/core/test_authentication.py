@@ -41,6 +41,7 @@ from sessiongate.runtime.tls import (
     grpc_server_credentials,
 )
 from sessiongate.v1.errors import STATUS_TRAILER
+from sessiongate.v1.service_names import FLEET_SERVICE
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.certificates import Authority
 from tests.credentials import CORE_TOKEN, USER, CredentialFiles, basic, bearer, cases
@@ -55,7 +56,10 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def methods() -> dict[str, Any]:
-    """Return every method that a core serves, by path; new ones are included automatically."""
+    """Return every method that a core serves, by path; new ones are included automatically.
+
+    For those that only a front serves see tests/test_fronts.py.
+    """
     files: list[Any] = [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, V1]
     for module in pkgutil.iter_modules(sessiongate.v1.__path__):
         if module.name.endswith("_pb2"):
@@ -64,6 +68,7 @@ def methods() -> dict[str, Any]:
         f"/{service.full_name}/{method.name}": method
         for file in files
         for service in file.services_by_name.values()
+        if service.full_name != FLEET_SERVICE
         for method in service.methods
     }
 

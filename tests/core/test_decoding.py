@@ -24,10 +24,10 @@ LONG = 20.0
 
 
 async def refused(
-    core: Core, path: str, metadata: tuple[tuple[str, str], ...] = ()
+    address: str, path: str, metadata: tuple[tuple[str, str], ...] = ()
 ) -> tuple[grpc.StatusCode, str]:
     """Return how a call without a valid message is refused: code and reason."""
-    async with connect(core.address) as channel:
+    async with connect(address) as channel:
         # To the core, a stream of one request is one request.
         call = channel.stream_stream(path)(iter([NO_MESSAGE]), timeout=LONG, metadata=metadata)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -50,7 +50,7 @@ def test_no_message_is_an_error_of_the_caller(caplog: pytest.LogCaptureFixture) 
         )
         async with Core(config) as core:
             for path in methods():
-                told = await refused(core, path)
+                told = await refused(core.address, path)
                 assert told == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"), path
 
     asyncio.run(main())
@@ -68,10 +68,10 @@ def test_who_may_not_call_is_not_read(tmp_path: Path) -> None:
         )
         path = "/sessiongate.v1.SessionService/GetSession"
         async with Core(config) as core:
-            code, _ = await refused(core, path)
+            code, _ = await refused(core.address, path)
             assert code is grpc.StatusCode.UNAUTHENTICATED
             allowed = (("authorization", basic()),)
-            code, _ = await refused(core, path, allowed)
+            code, _ = await refused(core.address, path, allowed)
             assert code is grpc.StatusCode.INVALID_ARGUMENT
 
     asyncio.run(main())

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from sessiongate.client.cores import ONE_CORE
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.row import Values
 from sessiongate.gateway.api.gaps import Gaps
@@ -93,6 +94,8 @@ def _core_matcher(wanted: SessionFilter) -> Callable[[Session], bool]:
 
 class _Core:
     """Lists sessions as the core does, seven a page."""
+
+    cores = ONE_CORE
 
     async def list_sessions(self, request: ListSessionsRequest) -> ListSessionsResponse:
         matches = _core_matcher(request.filter)

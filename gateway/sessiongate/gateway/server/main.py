@@ -11,6 +11,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import threading
@@ -25,7 +26,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sessiongate.client.cores import Cores
 from sessiongate.gateway.server.worker import REQUEST_GRACE, Worker
 from sessiongate.gateway.server.workers import WorkerPool
 from sessiongate.gateway.settings import GatewayConfig
@@ -39,6 +39,8 @@ from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFi
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from sessiongate.client.cores import Position
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> No
             folder = None
         else:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-metrics-")))
-        work = partial(_work, listener, config, partial(_create, _shared_cores(config)), folder)
+        create = partial(_create, *_in_order(config.core_addresses))
+        work = partial(_work, listener, config, create, folder)
         workers = WorkerPool(work, config.workers, partial(_fault, config))
         stack.enter_context(_showing_metrics(config, folder, workers.processes))
         _start_following(config, workers)
@@ -125,21 +128,22 @@ def _follow(files: Sequence[Path], config: GatewayConfig, workers: WorkerPool) -
             workers.renew()
 
 
-def _shared_cores(config: GatewayConfig) -> Cores:
-    """Return the cores in one order, and one position in it, for all workers.
+def _in_order(cores: Sequence[str]) -> tuple[Sequence[str], Position | None]:
+    """Draw an order of the cores, and return one position in it for all workers.
 
     So they call the same core: else an ETag or the id of an event that one worker gave would mean
     nothing to the next, and each answer of another worker would be a new one.
     """
-    cores = config.core_addresses
-    return Cores.drawn(cores, None if len(cores) == 1 else RawValue("Q", 0))
+    position = None if len(cores) == 1 else RawValue("Q", 0)
+    return random.sample(cores, len(cores)), position
 
 
-def _create(cores: Cores, config: GatewayConfig) -> Starlette:
+def _create(cores: Sequence[str], position: Position | None, config: GatewayConfig) -> Starlette:
     """Create the application. Only workers import it: that takes longer than all else here."""
+    from sessiongate.client.cores import Cores
     from sessiongate.gateway.app import create_app
 
-    return create_app(config, cores=cores)
+    return create_app(config, cores=Cores(cores, position))
 
 
 def _work(
