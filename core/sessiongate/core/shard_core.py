@@ -19,6 +19,8 @@ from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
 from sessiongate.core.fleet.observer import Observer
 from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.ledger.lock import LedgerError, LedgerRefusalError
+from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.server import Core, open_sources
 from sessiongate.core.settings import CoreConfig
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
     from prometheus_client.registry import Collector as MetricCollector
 
+AGAIN = 0.5  # seconds after a start that has failed
 _T = TypeVar("_T")
 
 
@@ -76,8 +79,19 @@ class ShardCore:
         if ledger is None:
             return
         core = Core(self._config, ledger, self._metrics)
-        if not await self._start(core, self._stop):
+        try:
+            if not await self._start(core, self._stop):
+                return
+        except LedgerError as error:
+            # Such as of a server that has just failed; at first, it may be the configuration.
+            is_passing = self._is_listening or isinstance(error, LedgerAwayError)
+            if isinstance(error, LedgerRefusalError) or not is_passing:
+                raise
+            self._membership.use(None)
+            log.error("%s; standing by again", error)
+            await asyncio.sleep(AGAIN)
             return
+        self._membership.served()
         try:
             await self._note_address(core.address)
             shown = self._config.core_name, self._config.shard_name
@@ -94,6 +108,8 @@ class ShardCore:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
+            if not stopped.done():
+                self._membership.pens_lost += 1
         finally:
             await core.stop()
             self._membership.use(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.lock import LedgerRefusalError
 
 
 def refuse_exchange(before: Mapping[str, str], now: Mapping[str, str]) -> None:
@@ -19,7 +19,7 @@ def refuse_exchange(before: Mapping[str, str], now: Mapping[str, str]) -> None:
             continue
         for other, its in now.items():
             if its == lost and before.get(other) != lost:
-                raise LedgerError(
+                raise LedgerRefusalError(
                     f"the source {name!r} was {lost}, which is {other!r} now, so their sessions"
                     " would exchange ids; if that is its new name, run"
                     f" 'sessiongate ledger rename {name} {other}', else choose another name"

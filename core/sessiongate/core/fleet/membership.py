@@ -48,7 +48,7 @@ class Membership:
         self._looked = asyncio.Event()  # set, and replaced, after each look
         self._disagreements: frozenset[str] = frozenset()  # that were logged
         self._free_since: float | None = None  # since when nobody has had the lock, on `elapsed`
-        self._has_waited = False  # this core has stood by
+        self._has_served = False  # it has stood by or been active: its configuration is possible
         self._is_away = False  # the server could not be reached the last time
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_up: asyncio.Task[None] | None = None
@@ -134,6 +134,10 @@ class Membership:
         if ledger is not None:
             ledger.pen.floor = self._last_id
 
+    def served(self) -> None:
+        """Note that this core has been active: from now on, it goes on after any failure."""
+        self._has_served = True
+
     async def stand_by(
         self,
         take: Callable[[], Awaitable[Ledger]],
@@ -153,7 +157,7 @@ class Membership:
                     self.use(None)
                     continue  # another one was faster
                 except LedgerError as error:  # such as of tables that are being dropped
-                    if not self._has_waited:
+                    if not self._has_served:
                         raise  # it can be mended before the others depend on this core
                     self.use(None)
                     log.warning("%s; trying again in %.1f seconds", error, _AGAIN)
@@ -162,7 +166,7 @@ class Membership:
             if shard is None or shard.active is not None:
                 self._free_since = None
             await waiting(None if shard is None else shard.active)
-            self._has_waited = True
+            self._has_served = True
 
     async def keep(self) -> None:
         """Return when another core has become active for the shard of this one.
@@ -174,7 +178,6 @@ class Membership:
             active = None if shard is None else shard.active
             if active and active.claim and active.name != self._member.entry.name:
                 log.error("%s has become active for the shard of this core", active.shown)
-                self.pens_lost += 1
                 return
 
     async def watch(self, seen: Callable[[Fleet], None]) -> None:

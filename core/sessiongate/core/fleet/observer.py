@@ -28,18 +28,24 @@ class Observer:
     async def run(self) -> None:
         """Read all of them again and again."""
         while True:
-            found = []
-            for config, source in self._open():
-                if fault := await _fault(config, source):
-                    found.append(config.name)
-                    if config.name not in self._unreadable:
-                        log.warning(
-                            "source %s cannot be read by this core, which stands by: %s",
-                            *(config.name, fault),
-                        )
-            self._unreadable = tuple(found)
-            await self._tell(self._unreadable)
+            try:
+                await self._round()
+            except Exception:
+                log.exception("reading the sources while standing by failed")
             await asyncio.sleep(OBSERVE_EVERY)
+
+    async def _round(self) -> None:
+        found = []
+        for config, source in self._open():
+            if fault := await _fault(config, source):
+                found.append(config.name)
+                if config.name not in self._unreadable:
+                    log.warning(
+                        "source %s cannot be read by this core, which stands by: %s",
+                        *(config.name, fault),
+                    )
+        self._unreadable = tuple(found)
+        await self._tell(self._unreadable)
 
 
 async def _fault(config: SourceConfig, source: Source) -> str:

@@ -17,6 +17,10 @@ class LedgerError(Exception):
     """The ledger cannot be opened or written; the text names it and the cause."""
 
 
+class LedgerRefusalError(LedgerError):
+    """The ledger does not fit the configuration: to try again would not help."""
+
+
 class LedgerHeldError(LedgerError):
     """Another core uses the ledger; the text names that core."""
 

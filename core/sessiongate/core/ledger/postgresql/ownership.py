@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from sessiongate.core.ledger.lock import LedgerRefusalError
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.copying import storable_value
 from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
@@ -48,10 +49,11 @@ def refuse_sources_of_others(
     found = connection.execute(_OF_OTHERS, names, shard).fetchone()
     if found is not None:
         name, other = found
-        raise connection.error(
+        text = (
             f"has the source {name!r} in the shard {other!r}: choose another name for it, or remove"
             " it from the cores of that shard and restart them first"
         )
+        raise LedgerRefusalError(str(connection.error(text)))
 
 
 def shards_of(connection: LedgerConnection, sources: Collection[str]) -> set[str]:
