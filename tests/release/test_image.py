@@ -35,7 +35,7 @@ class Engine(Machine):
     """A machine on which the image runs; ``run`` is a shell in which podman is a function."""
 
     def __init__(self, folder: Path, dist: Path) -> None:
-        self._prelude = _PODMAN.format(folder, shlex.quote(str(dist.parent)))
+        self._prelude = _PODMAN.format(folder, shlex.quote(str(dist)))
         super().__init__(None, "sleep", "infinity")
 
     def run(self, command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, dist: Path) -> Iterator[Eng
     load, run, _ = lines.strip().splitlines()
     with Engine(tmp_path_factory.mktemp("podman"), dist) as engine:
         engine.start(CLIENT)
-        engine.podman(f"cd dist; {load}")
+        engine.podman(load)
         engine.podman(run)
         yield engine
         engine.podman("podman rm --force --volumes sessiongate")
