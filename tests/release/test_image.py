@@ -66,11 +66,12 @@ def ids(engine: Engine) -> dict[str, str]:
 
 
 def test_it_shows_that_machine_s_sessions(engine: Engine) -> None:
-    print(engine.podman("podman images; podman exec sessiongate sessiongate list"))
+    *_, ask = texts("docs/installation.md", "sh", "As a container")[0].strip().splitlines()
+    eventually(lambda: "127.0.0.1:" in engine.run(ask, check=False).stdout)
     assert ids(engine)
 
 
-def test_it_runs_without_rights_and_changes_nothing(engine: Engine) -> None:
+def test_it_runs_without_rights_from_a_root_that_is_read_only(engine: Engine) -> None:
     (told,) = json.loads(engine.podman("podman inspect sessiongate"))
     assert told["HostConfig"]["ReadonlyRootfs"]
     status = engine.podman(f"cat /proc/{told['State']['Pid']}/status")
@@ -78,7 +79,6 @@ def test_it_runs_without_rights_and_changes_nothing(engine: Engine) -> None:
     assert fields["Uid"].split() == fields["Gid"].split() == [str(USER)] * 4
     assert fields["CapEff"] == "0" * 16
     assert fields["NSpid"].split()[-1] == "1", "it is the first process, with no shell before it"
-    assert engine.podman("podman diff sessiongate").strip() in ("", "C /etc", "C /var\nC /var/lib")
 
 
 def test_its_health_can_be_asked_for(engine: Engine) -> None:
