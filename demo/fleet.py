@@ -73,7 +73,8 @@ class Fleet:
     def start(self, name: str, settings: Mapping[str, object], kinds: Iterable[str] = ()) -> None:
         """Start a core of a shard, or a front."""
         mine = {**settings, "name": name, "ledger": self._ledger}
-        self.servers[name] = self._databases.sessiongate(name, mine, kinds, "core")
+        # Else a source on this machine would be one of this core alone.
+        self.servers[name] = self._databases.sessiongate(name, mine, kinds, "core", shared=True)
 
     def start_core(self, shard: Shard, name: str) -> None:
         """Start one of a shard's cores."""

@@ -129,13 +129,22 @@ class Databases:
         )
 
     def sessiongate(
-        self, name: str, settings: Mapping[str, object], kinds: Iterable[str], *command: str
+        self,
+        name: str,
+        settings: Mapping[str, object],
+        kinds: Iterable[str],
+        *command: str,
+        **options: object,
     ) -> Server:
-        """Start a command of Sessiongate over sources of these kinds, with some settings."""
+        """Start a command of Sessiongate over sources of these kinds, with some settings.
+
+        ``options`` are of each source.
+        """
         lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         for kind in kinds:
             lines += ["[[source]]", f'name = "{kind}"']
-            lines += [f"{key} = {json.dumps(value)}" for key, value in self.sources[kind].items()]
+            stated = {**self.sources[kind], **options}
+            lines += [f"{key} = {json.dumps(value)}" for key, value in stated.items()]
         file = write(self.folder / f"{name}.toml", "\n".join([*lines, ""]))
         return Server(
             [BIN / "sessiongate", *command, "--config", file],

@@ -77,6 +77,9 @@ def test_another_core_takes_over_with_the_same_ids() -> None:
     ((make, shown),) = examples("docs/fleet.md", HEADING)
     assert make == "make demo-fleet"
     with running() as (demo, typing):
+        for begun in ("PgBouncer", "MariaDB", "HAProxy", "core-a", "core-c", "a front"):
+            demo.expect(f"^Starting {begun} ")
+        demo.expect("^Waiting until ")
         demo.expect("^core-a is killed in 20 seconds")
         os.write(typing, b"\n")
         demo.expect("^Killed core-a, which was active for the shard shop")
