@@ -12,7 +12,7 @@ from sessiongate.client import CallError, Client
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.clocks import OwnClock
 from tests.faults.links import Link
-from tests.program import ForkedProgram
+from tests.program import PATIENCE, ForkedProgram
 
 _EVERYTHING = ListSessionsRequest(page_size=10_000)
 _TIMEOUT = 3.0  # seconds that an answer may take
@@ -122,5 +122,6 @@ class FleetProgram:
         if run is not None:
             if is_killed:
                 run.process.kill()
+                run.process.wait(PATIENCE)
             run.close()
             self._said.append(run.output)
