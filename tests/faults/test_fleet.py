@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import fleet_faults
 from tests.faults.fleet_faults import OF_PROGRAMS, OF_SERVER, Fault
-from tests.faults.fleet_world import World, world
+from tests.faults.fleet_world import SHARDS, World, world
 from tests.faults.scale import FULL, SEED, figure, times
 from tests.program import PATIENCE
 
@@ -83,11 +83,14 @@ def suffer(fleet: World, number: int) -> tuple[str, float]:
     kinds, chance = faults(number)
     said = {name: len(each.said) for name, each in fleet.programs.items()}
     renamed = len(fleet.answers.renamed)
+    before = {shard: fleet.active(shard) for shard in SHARDS}
     with ExitStack() as stack:
         happened = [stack.enter_context(each(fleet, chance)) for each in kinds]
         time.sleep(chance.uniform(0.1, _LASTS))
     took = fleet.until_peace(PATIENCE)
     fleet.answers.forbid_new_ids()
+    if kinds == [fleet_faults.server_paused]:
+        assert before == {shard: fleet.active(shard) for shard in SHARDS}, "nobody takes over"
     if len(fleet.answers.renamed) > renamed:
         told = "".join(each.said[said[name] :] for name, each in fleet.programs.items())
         assert _NAMED.search(told), f"new ids are not named:\n{told}"
