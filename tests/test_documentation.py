@@ -172,6 +172,17 @@ def test_a_contributor_s_first_commands_work() -> None:
     assert " passed" in done.stdout
 
 
+def test_the_files_of_the_tour_are_there() -> None:
+    """Paths leave out a level, as the page says."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = [Path(found) for found in re.findall(r"`([\w/]+(?:/|\.py|\.proto))`", page)]
+    assert len(paths) > 30
+    for path in paths:
+        room, *_ = path.parts
+        inside = ROOT / room / "sessiongate" / path
+        assert (ROOT / path).exists() or inside.exists(), path
+
+
 def test_the_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
