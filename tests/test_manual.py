@@ -72,6 +72,11 @@ def test_each_setting_is_on_the_page_of_the_file() -> None:
     assert sorted(keys) == sorted(settings(ROOT))
     for name in settings(ROOT):
         assert in_bold(f"SESSIONGATE_{name.upper()}") in text
+    assert "Commands: serve, core, ledger, fleet." in " ".join(_entry(text, "ledger").split())
+
+
+def _entry(text: str, key: str) -> str:
+    return text.partition(f".TP\n\\fB{key}\\fR = ")[2].partition(".TP\n")[0]
 
 
 @pytest.mark.parametrize(

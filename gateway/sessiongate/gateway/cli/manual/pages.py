@@ -168,8 +168,9 @@ def _keys(root: Any) -> dict[str, list[tuple[Any, str, list[str]]]]:
     titles: dict[str, list[tuple[Any, str, list[str]]]] = {"Options": []}
     takers: dict[str, list[str]] = {}
     for context in _contexts(root, None, NAME):
-        if context.parent is None or context.parent.parent is not None:
-            continue  # below them are the same settings
+        if all(option.name != "config" for option in context.command.params):
+            continue
+        command = str(context.command_path).split(" ")[1]  # a group stands for those below it
         for title, entries in help_sections(context).items():
             for option, (_, right) in entries:
                 if option.name in settings(root) and option.envvar:
@@ -177,8 +178,9 @@ def _keys(root: Any) -> dict[str, list[tuple[Any, str, list[str]]]]:
                         takers[option.name] = []
                         found = (option, right, takers[option.name])
                         titles.setdefault(title, []).append(found)
-                    if context.info_name != "check-config":  # takes the same as serve
-                        takers[option.name].append(str(context.info_name))
+                    # check-config takes the same as serve.
+                    if command not in ("check-config", *takers[option.name]):
+                        takers[option.name].append(command)
     return titles
 
 
