@@ -56,21 +56,30 @@ def surface() -> list[str]:
 def unannounced(recorded: str, now: Iterable[str], changelog: str) -> list[str]:
     """Return the recorded lines that are missing now although the changelog does not say so.
 
-    A name must stand in "Removed", in a section later than the recorded release, as code. From 1.0
-    on, it must also stand in "Deprecated" of that release or of an earlier one.
+    A name must stand in "Removed", in a section later than the recorded release, as code; if others
+    keep the same name, with what it belongs to. From 1.0 on, it must also stand in "Deprecated" of
+    that release or of an earlier one.
     """
     title, *lines = recorded.splitlines()
     release = title.removeprefix("# sessiongate ")
     later, _, earlier = changelog.partition(f"\n## [{release}]")
     removed, deprecated = _named(later, "Removed"), _named(earlier, "Deprecated")
     kept = {*now}
+    owners: dict[str, set[str]] = {}
+    for line in kept:
+        owners.setdefault(name_of(line), set()).add(_owner_of(line))
+
+    def is_named(line: str, named: set[str]) -> bool:
+        owner, name = _owner_of(line), name_of(line)
+        is_shared = bool(owners.get(name, {owner}) - {owner})
+        return _is_among(name, named) and (owner in named or not is_shared)
+
     return [
         line
         for line in lines
         if line not in kept
         and not (
-            _is_among(name_of(line), removed)
-            and (release.startswith("0.") or _is_among(name_of(line), deprecated))
+            is_named(line, removed) and (release.startswith("0.") or is_named(line, deprecated))
         )
     ]
 
@@ -80,7 +89,14 @@ def name_of(line: str) -> str:
     kind, rest = line.split(" ", 1)
     if kind in ("operation", "value"):
         return rest.split(" ", 1)[1]
+    if kind == "answer":
+        return rest.split(" ")[2]
     return rest.split(" ")[0 if kind == "metric" else 1]
+
+
+def _owner_of(line: str) -> str:
+    """Return what the name in a line belongs to: a command, an operation, a schema."""
+    return line.split(" ")[1].partition(".")[0].replace("/", " ")
 
 
 def _named(changelog: str, title: str) -> set[str]:

@@ -61,3 +61,16 @@ def test_names_may_be_added_but_not_change() -> None:
     assert unannounced(recorded, changed, "") == [NOW[1]]
     said = "\n## [Unreleased]\n\n### Removed\n\n- `attributes.user` is no string any more.\n"
     assert unannounced(recorded, changed, said) == [], "before 1.0, saying so is enough"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_announced"),
+    [("`--user`", False), ("`--user` of `watch`", True), ("`--user` of `list`", False)],
+)
+def test_a_name_that_others_keep_goes_with_what_it_belongs_to(
+    said: str, is_announced: bool
+) -> None:
+    kept, gone = "flag list --user", "flag watch --user"
+    recorded = f"# sessiongate 0.2.0\n{kept}\n{gone}"
+    changelog = f"\n## [Unreleased]\n\n### Removed\n\n- {said}\n"
+    assert unannounced(recorded, [kept], changelog) == ([] if is_announced else [gone])
