@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -160,7 +160,8 @@ class Program(Closing):
         left = []
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
-            left = self.children()
+            with suppress(psutil.NoSuchProcess):  # it ends just now
+                left = self.children()
             self.process.terminate()
             try:
                 self.process.wait(PATIENCE)
