@@ -46,7 +46,7 @@ mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs tmpfs run
-mount -t tmpfs tmpfs dev
+mount -t tmpfs -o mode=755 tmpfs dev
 for each in null zero full random urandom tty; do
     touch dev/$each
     mount --bind /dev/$each dev/$each
@@ -66,6 +66,11 @@ _STAY = """
 set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+# A container engine gives what a container has for its input to the container's user.
+null=$(mktemp -u)
+mknod -m 666 "$null" c 1 3
+mount --bind "$null" /dev/null
+rm "$null"
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
