@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import TypeAlias
@@ -28,9 +29,12 @@ KILLED = Measure(_OF + "killed", "s", 4)
 STOPPED = Measure(_OF + "stopped", "s", 9)
 COPYING = Measure(_OF + "stopped within COPY", "s", 9)
 CUT = Measure(_OF + "cut off from PostgreSQL in silence", "s", 9)
-MEASURES = (KILLED, STOPPED, COPYING, CUT)
+_CPU = "take-over, {shard:,} sessions a shard: CPU, median, of "
+CORE_CPU = Measure(_CPU + "the core that takes over", "s")
+FRONT_CPU = Measure(_CPU + "a front", "s")
+MEASURES = (KILLED, STOPPED, COPYING, CUT, CORE_CPU, FRONT_CPU)
 
-_NAMES = ("core-a", "core-b")
+_NAMES, FRONT = ("core-a", "core-b"), "front"
 _FEW, _MANY = 10, 500  # sessions of the document, which change so that something is written
 _PAUSE = 0.02  # seconds between two looks
 _TAKES = 3600.0  # seconds
@@ -61,15 +65,15 @@ class _Shard:
         self._folder, self._sessions, self._write = folder, sessions, write_document
         self._engine = stack.enter_context(ledger_engine())
         links = stack.enter_context(Links(self._engine.node.port))
-        self.links = {name: links.add() for name in (*_NAMES, "front")}
+        self.links = {name: links.add() for name in (*_NAMES, FRONT)}
         self._running: dict[str, ExitStack] = {}
         self._programs: dict[str, Program] = {}
         stack.callback(self._end)
         self.write(_FEW)
         for name in _NAMES:
             self.start(name)
-        self._start("front", "--fleet")
-        address = self._programs["front"].expect(r"listening on (\S+)", LONG)
+        self._start(FRONT, "--fleet")
+        address = self._programs[FRONT].expect(r"listening on (\S+)", LONG)
         self._client = stack.enter_context(Client(address))
         self.active = self.wait_for(*_NAMES)
 
@@ -95,6 +99,10 @@ class _Shard:
     def kill(self, name: str) -> None:
         """Kill one of the cores."""
         self._programs[name].processes()[0].kill()
+
+    def cpu(self, name: str) -> float:
+        """Return the CPU seconds that one of the programs has taken."""
+        return self._programs[name].cpu()
 
     def again(self, name: str) -> None:
         """Start one that was killed."""
@@ -197,7 +205,8 @@ _FAILURES = {KILLED: _killed, STOPPED: _stopped, COPYING: _copying, CUT: _cut}
 
 def main(sessions: str, times: str) -> None:
     """Measure, and print the figures."""
-    longest: dict[str, float] = {}
+    found: dict[str, float] = {}
+    cpu: dict[str, list[float]] = {CORE_CPU.text: [], FRONT_CPU.text: []}
     with TemporaryDirectory(prefix="bench-") as folder, ExitStack() as stack:
         shard = _Shard(Path(folder), int(sessions), stack)
         for each, fail in _FAILURES.items():
@@ -205,14 +214,19 @@ def main(sessions: str, times: str) -> None:
                 shard.wait_for_standby()
                 failed = shard.active
                 (other,) = {*_NAMES} - {failed}
+                programs = dict(zip(cpu, (other, FRONT), strict=True))
+                before = {what: shard.cpu(name) for what, name in programs.items()}
                 began, mend = fail(shard, failed)
                 shard.active = shard.wait_for(other)
                 took = time.monotonic() - began
-                print(f"{fail.__name__}: {took:.2f} s", file=sys.stderr, flush=True)
-                longest[each.text] = max(took, longest.get(each.text, 0.0))
+                for what, name in programs.items():
+                    cpu[what].append(shard.cpu(name) - before[what])
+                taken = ", ".join(f"{each[-1]:.2f} s" for each in cpu.values())
+                print(f"{fail.__name__}: {took:.2f} s; CPU {taken}", file=sys.stderr, flush=True)
+                found[each.text] = max(took, found.get(each.text, 0.0))
                 mend()
                 shard.wait_for(other)
-    print(json.dumps(longest))
+    print(json.dumps({**found, **{what: median(each) for what, each in cpu.items()}}))
 
 
 if __name__ == "__main__":
