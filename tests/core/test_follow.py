@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -16,6 +17,7 @@ from sessiongate.core.errors import (
     SessionNotFoundError,
     SourceUnreachableError,
 )
+from sessiongate.core.follow.calling import connecting
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.front import Front
 from sessiongate.core.follow.lookup import Lookup
@@ -172,6 +174,25 @@ def test_another_core_at_the_address_of_one_that_is_gone_is_not_taken_for_it() -
         await _becomes(lambda: "another core" in following.lost)
         assert stage.ids() == [1]
         assert [each.name for each in stage.table.sources()] == ["a"]
+        stage.front.follow({"one": core, "two": another})
+        assert stage.front.shards["one"].following is None, "it is the one that is shown"
+        await _becomes(lambda: stage.ids() == [1, 2])
+        assert stage.front.conflicts("one") == stage.front.conflicts("two") == []
+
+    run(test)
+
+
+def test_an_address_that_is_none_is_not_sent_the_secret(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s" * 32 + "\n")
+    token.chmod(0o600)
+    connect = connecting(None, token, open_to_all=False)
+
+    async def test(stage: Fronted) -> None:
+        front = Front(stage.table, connect, stale_after=30)
+        front.follow({"one": CoreToFollow("core-1", "no address", 1)}, {"one": ["a"]})
+        await _becomes(lambda: stage.table.unreachable == ["a"])
+        await front.close()
 
     run(test)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -50,8 +51,10 @@ def connecting(tls: ClientTls | None, token_file: Path | None, *, open_to_all: b
 
 
 def _stays_here(address: str) -> bool:
-    """Return whether what is sent to an address does not leave this machine."""
-    return address.startswith("unix:") or Address.parse(address).is_loopback
+    """Return whether what is sent to an address, as the ledger has it, stays on this machine."""
+    with suppress(ValueError):
+        return address.startswith("unix:") or Address.parse(address).is_loopback
+    return False
 
 
 def _call_metadata(open_to_all: bool) -> list[tuple[str, str]]:

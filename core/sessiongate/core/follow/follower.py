@@ -50,9 +50,7 @@ class News:
             self.sessions[removal.id] = None
         for sessions in (message.snapshot.sessions, changes.upserts):
             for session in sessions:
-                ident = session.id
-                if (stated := shown.stated(session, is_whole=self.is_whole)) is not None:
-                    self.sessions[ident] = stated
+                self.sessions[session.id] = shown.stated(session, is_whole=self.is_whole)
                 await pace.pause()
         for statuses in (message.sync.sources, changes.sources):
             for status in statuses:

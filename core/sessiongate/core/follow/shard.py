@@ -60,11 +60,13 @@ class FollowedShard:
             if self.current is None and self.following is None:
                 self._name(core)
             return
-        if core in (follower.core for follower in (self.current, self.following) if follower):
-            return
         if self.following is not None:
+            if self.following.core == core:
+                return
             self._drop(self.following)
-        self._follow(core)
+            self.following = None
+        if self.current is None or self.current.core != core:
+            self._follow(core)
 
     def begin_anew(self) -> None:
         """Ask the core for its whole state again."""

@@ -72,17 +72,12 @@ class ShownShard:
         """Return the number of sessions that are shown of a source."""
         return len(self._ids[source])
 
-    def stated(self, session: Session, *, is_whole: bool) -> StatedSession | None:
-        """Prepare a session that the core states; None if it is not this shard's.
+    def stated(self, session: Session, *, is_whole: bool) -> StatedSession:
+        """Prepare a session that is stated; whether it is this shard's is decided when it is shown.
 
         In the ``is_whole`` state of a core, most sessions are what is shown already.
         """
-        if not self._claim(session.source):
-            return None
         row, draft = self._table.row(session.id), Draft.of(session)
-        if row is not None and row.group.values.source not in self._ids:
-            _rarely.warn("two shards state sessions with the same id: one of them is not shown")
-            return None
         return row if row is not None and _shows(row, draft, thoroughly=is_whole) else draft
 
     def name_sources(self, names: Iterable[str]) -> None:
@@ -175,11 +170,15 @@ class ShownShard:
     ) -> None:
         """Show sessions, and remove others, in steps: as many begin as end at any time."""
         drafts: list[Draft] = []
+        refused: list[int] = []  # now of a source that is another shard's
         for ident, stated in upserts.items():
             if (draft := self._changed(ident, stated)) is not None:
-                drafts.append(draft)
+                if self._claim(draft.values.source):
+                    drafts.append(draft)
+                else:
+                    refused.append(ident)
             await pace.pause()
-        ends = [ident for ident in removals if self._source_of(ident) is not None]
+        ends = [ident for ident in (*removals, *refused) if self._source_of(ident) is not None]
         for name in {draft.values.source for draft in drafts}:
             self._add_source(name)
         shown = ended = 0
@@ -220,6 +219,9 @@ class ShownShard:
         """Return what to show of a session; None if that is shown. The core knows it now."""
         row = self._table.row(ident)
         if row is not None:
+            if row.group.values.source not in self._ids:
+                _rarely.warn("two shards state sessions with the same id: one of them is not shown")
+                return None
             self._kept.get(row.group.values.source, set()).discard(ident)
         if row is stated:
             return None
