@@ -24,6 +24,7 @@ from sessiongate.runtime.watched_file import (
     read_handed_over,
 )
 from tests.hanging import hanging_folder
+from tests.polling import eventually
 from tests.program import PATIENCE
 from tests.runtime.clock import Clock
 
@@ -312,6 +313,8 @@ def test_a_file_system_that_hangs_leaves_the_value_and_one_thread(
     while value.value == 1:
         clock.now += 1
     assert value.value == 20
+    # Its folder is deleted soon: no thread may look at it any longer.
+    eventually(threading.active_count, lambda found: found == threads)
 
 
 def test_what_a_reader_does_not_expect_leaves_the_value(
