@@ -78,7 +78,7 @@ def image_builder(suite: Suite) -> Callable[[Release, Path], None]:
 def image_of(release: Release, system: Path) -> bytes:
     """Return an archive of an OCI image layout, with the image that is made from a system's tar."""
     layer = _layer(system, release.epoch)
-    packed = zipped(layer)
+    packed = zipped(layer, level=6)  # 9 takes 2.7 times as long for 0.5 %
     created = datetime.fromtimestamp(release.epoch, UTC).isoformat().replace("+00:00", "Z")
     labels = {
         "org.opencontainers.image.created": created,

@@ -51,6 +51,6 @@ def tar_of(files: Iterable[tuple[str, bytes]], epoch: int) -> bytes:
     return zipped(packed.getvalue())
 
 
-def zipped(content: bytes) -> bytes:
+def zipped(content: bytes, level: int = 9) -> bytes:
     """Compress without a name and a time."""
-    return gzip.compress(content, compresslevel=6, mtime=0)
+    return gzip.compress(content, compresslevel=level, mtime=0)
