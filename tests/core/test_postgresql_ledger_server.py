@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from psycopg.pq import ExecStatus, PGconn
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Opening
 from sessiongate.core.ledger.postgresql import connection
+from sessiongate.core.ledger.postgresql.connection import LedgerAwayError, LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.v1.session_pb2 import Session
@@ -120,6 +122,19 @@ def test_what_the_role_lacks_is_named(engine: Engine) -> None:
     assert 'database "nowhere" does not exist' in refusal(engine.url("nowhere"))
     wrong = f"postgresql://{ROLE}:guess@127.0.0.1:{engine.server.port}/{database}"
     assert "password authentication failed" in refusal(wrong)
+
+
+def test_a_server_that_hangs_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq's ping lets nothing else of the process run."""
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = LedgerPlace.parse(f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/d")
+        with pytest.raises(LedgerAwayError):
+            LedgerConnection(place, "tests")
+        server.setblocking(False)
+        server.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_tables_of_a_later_version_are_left_alone(engine: Engine) -> None:

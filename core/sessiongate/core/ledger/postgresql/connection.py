@@ -39,7 +39,9 @@ _LINE = re.compile(r"[\r\n]")
 _PASSING = re.compile(
     "too many|connection slots|connection limit|read-only|the database system is"
     "|terminating connection|closed the connection|Connection reset|could not receive|timeout"
+    "|timed out|resolve host|name resolution|Name or service not known"
 )
+_PING = "2"  # seconds, the least that libpq knows: nothing else of this process runs meanwhile
 # What decides about safety is set here, whatever the server's, the role's and the database's is.
 _SETTINGS = (
     ("search_path", f"{SCHEMA}, pg_temp"),  # nobody else's tables are taken for the ledger's
@@ -132,14 +134,15 @@ class LedgerConnection:
 
     def _not_connected(self, error: psycopg.Error, parameters: str) -> LedgerError:
         """Return the error of a server that is away, or that refuses this ledger."""
-        text = self._place.endpoint.censored(meaning(str(error).strip()))
+        told = str(error).strip()
+        text = self._place.endpoint.censored(meaning(told))
         text = f"the ledger ({self._place}) cannot be reached: {text}"
+        if _PASSING.search(told) or _PASSING.search(text):
+            return LedgerAwayError(text)
         # Without TLS: whether a server is there has nothing to do with its certificate.
-        asked = make_conninfo(parameters, sslmode="disable")
+        asked = make_conninfo(parameters, sslmode="disable", connect_timeout=_PING)
         refuses = pq.PGconn.ping(asked.encode()) == pq.Ping.OK
-        if refuses and not _PASSING.search(text):
-            return LedgerError(text)
-        return LedgerAwayError(text)
+        return LedgerError(text) if refuses else LedgerAwayError(text)
 
     def _prepare(self) -> ServerIdentity:
         """Check the server and set what a ledger needs."""
