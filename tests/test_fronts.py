@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from sessiongate.client import CallError, Client, Reason
+from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
 from sessiongate.v1.fleet_service_pb2 import DESCRIPTOR as FLEET
 from sessiongate.v1.fleet_service_pb2 import ListShardsRequest, ListShardsResponse, ShardState
 from sessiongate.v1.fleet_service_pb2_grpc import FleetServiceStub
@@ -285,6 +286,13 @@ def test_a_shard_that_the_ledger_has_lost_is_not_denied(
         await_ready(front.address)
         eventually(client.list_sessions, lambda page: len(page.sessions) == 1)
         core.process.kill()
+        before = client.list_sessions().revision >> INSTANCE_BITS
         ledger.begin_anew()
         eventually(lambda: shards(front), lambda found: found.fronts and not found.shards)
+        numbers = set()
+        for name in ("front-2", "front-3", "front-4"):  # else one of them would be the first's
+            with FleetFront(ledger.url, name) as another, Client(another.address) as asked:
+                await_ready(another.address)
+                numbers.add(asked.list_sessions().revision >> INSTANCE_BITS)
+        assert len(numbers - {before}) == 3
         eventually(client.list_sessions, lambda page: [*page.unreachable] == ["orders"])

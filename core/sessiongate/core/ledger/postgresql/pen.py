@@ -37,6 +37,7 @@ from sessiongate.runtime.elapsed import elapsed
 log = logging.getLogger(__name__)
 
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
+LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
 _IDS_AT_ONCE = 1000
 _SETTLING = 3.0  # seconds after a jump: by then no clock shows an earlier time
 _RETRY = (0.2, 5.0)  # seconds between two attempts to connect: the first, and the most
@@ -67,6 +68,18 @@ class _Claimed(NamedTuple):
     number: int
     writes: int  # of the shard so far
     counter: int  # the last id that was reserved
+
+
+def is_where_it_was(connection: LedgerConnection) -> bool:
+    """Return whether the server is the one that the ledger was last on, and has not restarted.
+
+    In a transaction: until its end, nobody else gets a number of its own.
+    """
+    ((*known, tables_are_same),) = connection.execute(
+        f"SELECT system_identifier, timeline, started, tables = {TABLES_FILE}"  # noqa: S608
+        " FROM engine FOR UPDATE"
+    )
+    return bool(tables_are_same and connection.server == ServerIdentity(*known))
 
 
 class Pen:
@@ -271,11 +284,7 @@ class Pen:
 
     def _meet(self, connection: LedgerConnection) -> _Claimed:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
-        server = connection.server
-        ((*known, tables_are_same),) = connection.execute(
-            f"SELECT system_identifier, timeline, started, tables = {TABLES_FILE}"  # noqa: S608
-            " FROM engine FOR UPDATE"
-        )
+        server, is_same = connection.server, is_where_it_was(connection)
         self._claims_in_doubt += 1
         ((claim, writes),) = connection.execute(_CLAIM, *connection.backend, self.shard)
         if self._claim:
@@ -284,11 +293,10 @@ class Pen:
             "SELECT (SELECT value FROM counters WHERE name = 'id'),"
             " (SELECT value FROM counters WHERE name = 'instance')"
         )
-        is_same = tables_are_same and server == ServerIdentity(*known)
         # A core that has seen it all knows that nothing is missing.
         is_behind = counter < max(self._seen, self.floor)
         if is_behind or not (is_same or self._seen):
-            counter = self._jump(connection)
+            counter, instance = self._jump(connection), instance + LOST_STARTS
         if not is_same:
             connection.execute(
                 "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"  # noqa: S608

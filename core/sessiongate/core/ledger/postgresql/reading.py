@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError, LedgerConnection
 from sessiongate.core.ledger.postgresql.past import PostgresqlPast
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
+from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, LOST_STARTS, is_where_it_was
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import require_tables
 
@@ -64,11 +64,11 @@ def _take_instance(place: LedgerPlace, name: str) -> int:
         with connection.naming_errors():
             require_tables(connection)
             with connection.transaction():
-                connection.execute("SELECT FROM engine FOR UPDATE")  # as cores do
+                lost = 0 if is_where_it_was(connection) else LOST_STARTS
                 ((instance,),) = connection.execute(
-                    "UPDATE counters SET value = greatest(value, %s) + 1"
+                    "UPDATE counters SET value = greatest(value + %s, %s) + 1"
                     " WHERE name = 'instance' RETURNING value",
-                    time.time_ns() // 1000 >> INSTANCE_BITS,
+                    *(lost, time.time_ns() // 1000 >> INSTANCE_BITS),
                 )
         return int(instance)
     finally:

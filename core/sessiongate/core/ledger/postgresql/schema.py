@@ -23,9 +23,11 @@ TABLES_VERSION = 2
 _LOCK_TIMEOUT = "'2s'"  # a change of the tables waits for others no longer, nor they for it
 MAKING = (0x53474C, 1)  # an advisory lock: only one core at a time makes tables, and numbers
 
+# Where numbers of starts begin, at random: not where those of tables began that were dropped.
+_FIRST_INSTANCES = 1 << 20
 _COUNTERS = (
     "id",  # the last id that was reserved
-    "instance",  # the last start of a core
+    "instance",  # the last start of a core or a front
     "past_dropped",  # past sessions of any shard that are no longer kept
 )
 
@@ -160,7 +162,8 @@ def _create(connection: LedgerConnection) -> None:
         *(server.system, server.timeline, server.started, secrets.randbits(31)),
     )
     for name in _COUNTERS:
-        connection.execute("INSERT INTO counters VALUES (%s, 0)", name)
+        first = secrets.randbelow(_FIRST_INSTANCES) if name == "instance" else 0
+        connection.execute("INSERT INTO counters VALUES (%s, %s)", name, first)
     connection.execute(
         "INSERT INTO shards (number, name, claim, writes, past_rows) VALUES (%s, %s, 0, 0, 0)",
         *(DEFAULT_NUMBER, DEFAULT_SHARD),
