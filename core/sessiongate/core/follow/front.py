@@ -40,7 +40,7 @@ class Front:
         self._owners: dict[str, str] = {}  # the shard of each source
         self._refused: dict[str, set[str]] = {}  # by source, other shards that have it, too
         self._tasks: list[asyncio.Task[None]] = []
-        self._removing: set[asyncio.Task[None]] = set()
+        self._removing: dict[str, asyncio.Task[None]] = {}  # shards that are no longer shown
         self._has_begun = asyncio.Event()  # which shards there are is known
         table.current_until = self._current_until
 
@@ -58,16 +58,22 @@ class Front:
         ``sources`` are the names of the sources of shards of which nothing may be heard.
         """
         for name, core in sorted(cores.items()):
+            if name in self._removing:
+                continue  # it begins anew when that has ended
             shard = self.shards.get(name)
             if shard is None:
                 shard = self.shards[name] = self._shard(name)
                 shard.shown.name_sources((sources or {}).get(name, ()))
             shard.change_over(core)
         for name in self.shards.keys() - cores.keys():
-            task = asyncio.create_task(self.shards.pop(name).remove())
-            self._removing.add(task)
-            task.add_done_callback(self._removing.discard)
+            self._removing[name] = asyncio.create_task(self._remove(self.shards.pop(name)))
         self._has_begun.set()
+
+    async def _remove(self, shard: FollowedShard) -> None:
+        try:
+            await shard.remove()
+        finally:
+            del self._removing[shard.name]
 
     def _shard(self, name: str) -> FollowedShard:
         shown = ShownShard(
@@ -160,6 +166,6 @@ class Front:
         self._table.deadlines.close()
         for task in self._tasks:
             task.cancel()
-        if tasks := [*self._tasks, *self._removing]:
+        if tasks := [*self._tasks, *self._removing.values()]:
             await asyncio.wait(tasks)
         await asyncio.gather(*(shard.close() for shard in self.shards.values()))
