@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.client.asynchronous import AsyncClient
+from sessiongate.client.errors import CallError
 from sessiongate.core.errors import (
     LedgerUnavailableError,
     SessionNotFoundError,
@@ -27,6 +28,7 @@ from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.table.draft import STEP_CHANGES
 from sessiongate.core.table.lookup import missing
 from sessiongate.core.table.table import SessionTable
+from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
 
@@ -271,6 +273,29 @@ def test_a_session_is_denied_only_if_the_ledger_denies_it(
 
     async def test(stage: Fronted) -> None:
         assert isinstance(await Lookup(stage.table, one).missing(7), expected)
+
+    run(test)
+
+
+def test_a_ledger_that_hangs_is_named_in_the_time_that_clients_have() -> None:
+    async def one(_ident: int) -> PastSession | None:
+        await asyncio.Event().wait()
+        return None
+
+    async def test(stage: Fronted) -> None:
+        lookup = Lookup(stage.table, one)
+        service = SessionService(stage.table, StreamQuota(100), lookup.missing)
+        server = grpc.aio.server()
+        service.add_to(server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        stage.table.ready.set()
+        client = AsyncClient(f"127.0.0.1:{port}")
+        with pytest.raises(CallError) as refused:
+            await client.get_session(7)
+        assert refused.value.reason == Reason.LEDGER_UNAVAILABLE
+        await client.close()
+        await server.stop(0)
 
     run(test)
 
