@@ -14,15 +14,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.errors import CallError
 from sessiongate.core.errors import (
+    CoreStandbyError,
     LedgerUnavailableError,
     SessionNotFoundError,
     SourceUnreachableError,
 )
+from sessiongate.core.follow.acting import ForwardedActions
 from sessiongate.core.follow.calling import connecting
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.front import Front
 from sessiongate.core.follow.lookup import Lookup
+from sessiongate.core.grpc.forwarding_service import refusal_of
 from sessiongate.core.grpc.service import SessionService
+from sessiongate.core.grpc.standby_service import add_refusals
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.table.draft import STEP_CHANGES
@@ -30,6 +34,8 @@ from sessiongate.core.table.lookup import missing
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import PastSession
+from sessiongate.v1.service_names import SESSION_ACTION_SERVICE
+from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from sessiongate.v1.session_pb2 import Session
 
 
@@ -195,6 +201,24 @@ def test_an_address_that_is_none_is_not_sent_the_secret(tmp_path: Path) -> None:
         front.follow({"one": CoreToFollow("core-1", "no address", 1)}, {"one": ["a"]})
         await _becomes(lambda: stage.table.unreachable == ["a"])
         await front.close()
+
+    run(test)
+
+
+def test_an_act_that_a_core_refuses_before_it_looks_is_not_done() -> None:
+    async def one(_ident: int) -> PastSession | None:
+        return None
+
+    async def test(stage: Fronted) -> None:
+        core = stage.core("a")
+        standing_by = CoreStandbyError("this core stands by", shard="one")
+        add_refusals((SESSION_ACTION_SERVICE,), core.server, lambda: standing_by)
+        stage.front.follow({"one": await core.serve(made("a", [1]))})
+        await stage.table.ready.wait()
+        lookup = Lookup(stage.table, one)
+        actions = ForwardedActions(stage.table, stage.front, lookup, refusal_of)
+        with pytest.raises(SourceUnreachableError, match="nothing was done: this core stands by"):
+            await actions.terminate(TerminateSessionRequest(id=1))
 
     run(test)
 

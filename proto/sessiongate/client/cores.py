@@ -23,7 +23,7 @@ _OF_THE_CALL = frozenset(
     (Reason.SOURCE_UNREACHABLE, Reason.LEDGER_UNAVAILABLE, Reason.AUDIT_UNAVAILABLE)
 )
 # Why a core refuses every call, before it looks at one.
-_DID_NOTHING = frozenset((Reason.NOT_READY, Reason.CORE_STANDBY))
+DID_NOTHING = frozenset((Reason.NOT_READY, Reason.CORE_STANDBY))
 
 
 class Position(Protocol):
@@ -119,7 +119,7 @@ class Cores:
         A call that ``acts`` is only tried there if the core has said that it did nothing.
         """
         is_another = self.failed(position, error)
-        if acts and error.reason not in _DID_NOTHING:
+        if acts and error.reason not in DID_NOTHING:
             return False
         return is_another and attempt < _ROUNDS * len(self)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from sessiongate.client.asynchronous import AsyncClient
+from sessiongate.client.cores import DID_NOTHING
 from sessiongate.client.errors import CallError
 from sessiongate.core.actions.request import ActionRequest
 from sessiongate.core.errors import (
@@ -55,7 +56,8 @@ class ForwardedActions:
         """Have a session ended. Raises `CoreError`."""
         asked = ActionRequest.terminate(request)
         client, row, forwarded = await self._prepared(asked, request)
-        response = await self._done(client.terminate_session, forwarded, TerminateSessionResponse())
+        unknown = TerminateSessionResponse()
+        response = await self._done(client.terminate_session, forwarded, row, unknown)
         if response.ended:
             await self._shown(response, asked, lambda: row.id not in self._table)
         return response
@@ -64,7 +66,8 @@ class ForwardedActions:
         """Have a statement cancelled. Raises `CoreError`."""
         asked = ActionRequest.cancel(request)
         client, row, forwarded = await self._prepared(asked, request)
-        response = await self._done(client.cancel_statement, forwarded, CancelStatementResponse())
+        unknown = CancelStatementResponse()
+        response = await self._done(client.cancel_statement, forwarded, row, unknown)
         if response.ended:
             await self._shown(response, asked, lambda: self._table.row(row.id) is not row)
         return response
@@ -86,9 +89,7 @@ class ForwardedActions:
         try:
             found = (await client.get_session(row.id)).session
         except CallError as error:
-            text = f"the core of the source {source!r} was asked, and nothing was done: {error}"
-            unreachable = SourceUnreachableError(text, source=source, id=str(row.id))
-            raise self._error_of(error) or unreachable from None
+            raise self._error_of(error) or _nothing_done(row, error) from None
         its, own = (found.identity_revision, found.revision), row.session
         has_changed = asked.revision is not None and unassigned(found) != unassigned(own)
         if has_changed or not _is_same(found, own):
@@ -104,7 +105,11 @@ class ForwardedActions:
         return client, row, forwarded
 
     async def _done(
-        self, act: Callable[[_Request], Awaitable[_Response]], request: _Request, unknown: _Response
+        self,
+        act: Callable[[_Request], Awaitable[_Response]],
+        request: _Request,
+        row: Row,
+        unknown: _Response,
     ) -> _Response:
         """Return what a core says has become of an act; if that is not known, ``unknown``."""
         try:
@@ -112,6 +117,8 @@ class ForwardedActions:
         except CallError as error:
             if (refusal := self._error_of(error)) is not None:
                 raise refusal from None
+            if error.reason in DID_NOTHING:  # such as of a core that has just begun to stand by
+                raise _nothing_done(row, error) from None
             log.warning(
                 "what has become of an act on session %d is not known: %s", request.id, error
             )
@@ -130,6 +137,12 @@ class ForwardedActions:
                 while not holds():
                     await self._table.log.wait(self._table.revision, _FOLLOWING)
                 response.ended, response.revision = True, self._table.revision
+
+
+def _nothing_done(row: Row, error: CallError) -> SourceUnreachableError:
+    source = row.group.values.source
+    text = f"the core of the source {source!r} was asked, and nothing was done: {error}"
+    return SourceUnreachableError(text, source=source, id=str(row.id))
 
 
 def _is_same(session: Session, other: Session) -> bool:
