@@ -49,6 +49,7 @@ def build_sbom(release: Release, out: Path) -> None:
         run(*install, "--require-hashes", "-r", out / "requirements.txt")
         run(
             *(BIN / "cyclonedx-py", "environment", python, "--output-reproducible"),
+            "--gather-license-texts",  # some name their licence in words of their own
             *("--pyproject", release.source / "pyproject.toml", "--mc-type", "application"),
             *("--output-file", out / f"sessiongate-{release.version}.cdx.json"),
         )

@@ -67,10 +67,11 @@ set -e
 mount --make-rprivate /
 mount -t proc proc /proc
 # A container engine gives what a container has for its input to the container's user.
-null=$(mktemp -u)
-mknod -m 666 "$null" c 1 3
-mount --bind "$null" /dev/null
-rm "$null"
+# Its own is in no folder of others, and not deleted: the engine mounts it in turn.
+mount -t tmpfs tmpfs /mnt
+mknod -m 666 /mnt/null c 1 3
+mount --bind /mnt/null /dev/null
+umount -l /mnt
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
