@@ -10,6 +10,8 @@ import pytest
 from sessiongate.core.sources.base import Observation, Observed, Source, SourceError
 from tests.servers import PATIENCE
 
+_PAUSE = 0.01  # seconds between two looks: what is waited for needs the CPU
+
 
 def values(observation: Observation) -> list[tuple[object, ...]]:
     """Return what an observation states about sessions, comparable with another's."""
@@ -33,10 +35,16 @@ def stated(item: Observed) -> tuple[object, ...]:
 
 async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
     """Observe the source until it shows what is wanted; return that."""
-    async with asyncio.timeout(PATIENCE):
-        while not wanted(found := list((await source.observe()).sessions)):
-            pass
-    return found
+    found: list[Observed] = []
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = list((await source.observe()).sessions)
+                if wanted(found):
+                    return found
+                await asyncio.sleep(_PAUSE)
+    except TimeoutError:
+        raise AssertionError(f"still {found!r}") from None
 
 
 async def arriving(body: bytes, size: int = 65536) -> AsyncIterator[bytes]:

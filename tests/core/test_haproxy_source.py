@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -30,6 +30,9 @@ from tests.relay import Relay
 from tests.servers import PATIENCE, free_port
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
+READY = session_pb2.SESSION_STATE_READY
+QUEUED = session_pb2.SESSION_STATE_ROUTER_READY
+STARTED = session_pb2.SESSION_STATE_STARTED
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +52,24 @@ def source(proxy: HAProxy, **options: str) -> HAProxySource:
     return open_source(SourceConfig.parse(f"haproxy:{proxy.folder}/operator.sock", options))
 
 
-async def only(source: HAProxySource, *connections: socket.socket) -> list[Observed]:
-    """Return the sessions of these TCP clients, in order, once they and no others are shown."""
+async def only(
+    source: HAProxySource,
+    *connections: socket.socket,
+    states: Sequence[session_pb2.SessionState] = (),
+) -> list[Observed]:
+    """Return the sessions of these TCP clients, in order, once they and no others are shown.
+
+    Each stream comes as far as it can in HAProxy's own time: with ``states``, wait for these.
+    """
     ports = [connection.getsockname()[1] for connection in connections]
 
     def complete(found: list[Observed]) -> bool:
-        return sorted(item.session.port for item in found) == sorted(ports)
+        shown = {item.session.port: item.session.state for item in found}
+        return (
+            len(found) == len(ports)
+            and shown.keys() == set(ports)
+            and (not states or [shown[port] for port in ports] == [*states])
+        )
 
     found = await seen(source, complete)
     return [next(item for item in found if item.session.port == port) for port in ports]
@@ -67,7 +82,7 @@ def test_each_client_is_a_session_on_its_frontend(proxy: HAProxy, clients: ExitS
     web = clients.enter_context(proxy.connect("web"))
     web.sendall(REQUEST)
 
-    found = asyncio.run(only(source(proxy), four, six, web))
+    found = asyncio.run(only(source(proxy), four, six, web, states=[STARTED] * 3))
 
     for item, connection, service, server in zip(
         found,
@@ -79,7 +94,6 @@ def test_each_client_is_a_session_on_its_frontend(proxy: HAProxy, clients: ExitS
         session = item.session
         assert (session.remote, session.port) == connection.getsockname()[:2]
         assert session.service == service
-        assert session.state == session_pb2.SESSION_STATE_STARTED
         assert [backend.server for backend in session.connections] == [server]
         assert not session.connections[0].HasField("connection_id")
         assert session.native_id.startswith("0x")
@@ -106,15 +120,12 @@ def test_a_client_of_a_unix_socket_has_no_address(proxy: HAProxy, clients: ExitS
 def test_the_state_is_how_far_the_stream_has_come(proxy: HAProxy, clients: ExitStack) -> None:
     undecided = clients.enter_context(proxy.connect("undecided"))
     served = clients.enter_context(proxy.connect("narrow"))
-    first = asyncio.run(only(source(proxy), undecided, served))
+    states = [READY, STARTED]
+    first = asyncio.run(only(source(proxy), undecided, served, states=states))
     queued = clients.enter_context(proxy.connect("narrow"))
-    found = asyncio.run(only(source(proxy), undecided, served, queued))
+    states.append(QUEUED)
+    found = asyncio.run(only(source(proxy), undecided, served, queued, states=states))
 
-    assert [item.session.state for item in found] == [
-        session_pb2.SESSION_STATE_READY,
-        session_pb2.SESSION_STATE_STARTED,
-        session_pb2.SESSION_STATE_ROUTER_READY,
-    ]
     assert [len(item.session.connections) for item in found] == [0, 1, 0]
     assert [item.key for item in first] == [item.key for item in found[:2]]
 
@@ -125,31 +136,42 @@ def test_the_activity_is_what_haproxy_knows(proxy: HAProxy, clients: ExitStack, 
     connections = [clients.enter_context(proxy.connect(name)) for name in names]
     connections[3].sendall(REQUEST)
     watched = source(proxy, links=links)
-    asyncio.run(only(watched, *connections))
+    ports = [connection.getsockname()[1] for connection in connections]
+
+    def activities(found: list[Observed]) -> dict[int, tuple[object, ...]]:
+        return {
+            session.port: (
+                *(activity.native, ACTIVITY_WORDS.get(activity.state), activity.wait),
+                len(session.connections),
+            )
+            for session, activity in ((item.session, item.session.activity) for item in found)
+        }
+
+    expected: dict[int, tuple[object, ...]] = {
+        ports[0]: ("", None, "", 0),  # the client may still send, or not
+        ports[1]: ("", None, "", 1),
+        ports[2]: ("", None, "", 1),
+        ports[3]: ("EST", "active", "", 1),
+        ports[4]: ("CON", "connecting", "", 1),
+    }
+    asyncio.run(seen(watched, lambda found: activities(found) == expected))
     connections.append(clients.enter_context(proxy.connect("narrow")))
-    found = asyncio.run(only(watched, *connections))
+    expected[connections[-1].getsockname()[1]] = ("QUE", "waiting", "queue", 0)
+    found = asyncio.run(seen(watched, lambda found: activities(found) == expected))
 
-    assert [
-        (activity.native, ACTIVITY_WORDS.get(activity.state), activity.wait)
-        for activity in (item.session.activity for item in found)
-    ] == [
-        ("", None, ""),  # the client may still send, or not
-        ("", None, ""),
-        ("", None, ""),
-        ("EST", "active", ""),
-        ("CON", "connecting", ""),
-        ("QUE", "waiting", "queue"),
-    ]
-    for item in found[3:]:
-        assert item.session.activity.since_time == item.session.connect_time
-    asyncio.run(_until_same(watched))
+    for item in found:
+        activity = item.session.activity
+        if activity.native:
+            assert activity.since_time == item.session.connect_time
+    asyncio.run(until_same(watched))
 
 
-async def _until_same(source: HAProxySource) -> None:
-    """Observe until nothing changes any more."""
+async def until_same(source: HAProxySource) -> Observation:
+    """Observe until nothing changes any more; return what did not change."""
     async with asyncio.timeout(PATIENCE):
-        while await source.observe() is not await source.observe():
+        while (first := await source.observe()) is not await source.observe():
             pass
+    return first
 
 
 def test_a_queued_stream_that_gets_a_server_is_no_longer_waiting(
@@ -159,9 +181,9 @@ def test_a_queued_stream_that_gets_a_server_is_no_longer_waiting(
 
     async def move_on() -> tuple[Observed, Observed]:
         with proxy.connect("narrow") as served:
-            await only(watched, served)
+            await only(watched, served, states=[STARTED])
             queued = clients.enter_context(proxy.connect("narrow"))
-            _, waiting = await only(watched, served, queued)
+            _, waiting = await only(watched, served, queued, states=[STARTED, QUEUED])
         (moved,) = await seen(
             watched, lambda found: len(found) == 1 and not found[0].session.HasField("activity")
         )
@@ -177,32 +199,34 @@ def test_a_stream_that_moves_on_is_the_same_session(proxy: HAProxy, clients: Exi
     watched = source(proxy)
 
     async def move_on() -> tuple[Observed, Observed]:
-        (undecided,) = await only(watched, client)
+        (undecided,) = await only(watched, client, states=[READY])
         client.sendall(b"now")
-        (served,) = await seen(watched, lambda found: len(found[0].session.connections) == 1)
+        (served,) = await only(watched, client, states=[STARTED])
         return undecided, served
 
     undecided, served = asyncio.run(move_on())
     assert undecided.key == served.key
-    assert undecided.session.state == session_pb2.SESSION_STATE_READY
-    assert served.session.state == session_pb2.SESSION_STATE_STARTED
+    assert (len(undecided.session.connections), len(served.session.connections)) == (0, 1)
 
 
 def test_what_did_not_change_is_the_same_observation(proxy: HAProxy, clients: ExitStack) -> None:
     client = clients.enter_context(proxy.connect("plain"))
     watched = source(proxy)
 
-    async def twice() -> tuple[Observation, Observation]:
-        await only(watched, client)
-        return await watched.observe(), await watched.observe()
+    async def observe() -> Observation:
+        await only(watched, client, states=[STARTED])
+        return await until_same(watched)
 
-    first, second = asyncio.run(twice())
-    assert first is second
+    assert [item.session.port for item in asyncio.run(observe()).sessions] == [
+        client.getsockname()[1]
+    ]
 
 
 def test_the_clients_of_the_stats_sockets_are_left_out(proxy: HAProxy) -> None:
     assert asyncio.run(only(source(proxy))) == []
-    (own,) = asyncio.run(source(proxy, include_self="true").observe()).sessions
+    whole = source(proxy, include_self="true")
+    # The proxy may still show an earlier one, which has just left.
+    (own,) = asyncio.run(seen(whole, lambda found: len(found) == 1))
     assert own.session.service == "GLOBAL"
 
 
@@ -215,28 +239,22 @@ def test_links_tell_both_ends_of_both_connections(
         location = f"//127.0.0.1:{proxy.ports['stats']}"
     linked = open_source(SourceConfig.parse(f"haproxy:{location}?links=true"))
     client = clients.enter_context(proxy.connect("plain", "::1"))
-    backend, address = proxy.listener.accept()
-    clients.enter_context(backend)
-    while address[1] not in asyncio.run(_backend_ports(linked)):  # from earlier tests
-        backend, address = proxy.listener.accept()
-        clients.enter_context(backend)
 
-    (item,) = asyncio.run(only(linked, client))
+    (item,) = asyncio.run(only(linked, client, states=[STARTED]))
 
     assert item.accepted is not None
     assert item.accepted.client == client.getsockname()[:2]
     assert item.accepted.server == ("::1", proxy.ports["plain"])
     (wire,) = item.opened
-    assert wire.client == address
+    proxy.listener.settimeout(PATIENCE)
+    address = None
+    while address != wire.client:  # others are of earlier tests
+        backend, address = proxy.listener.accept()
+        clients.enter_context(backend)
     assert wire.server == ("127.0.0.1", proxy.ports["server"])
     assert wire.server_id is None
     (plain,) = asyncio.run(only(source(proxy), client))
     assert plain.key == item.key
-
-
-async def _backend_ports(source: HAProxySource) -> list[int]:
-    sessions = await seen(source, lambda found: any(item.opened for item in found))
-    return [wire.client[1] for item in sessions for wire in item.opened if wire.client]
 
 
 @pytest.mark.parametrize("name", ["user.sock", "user-number.sock", "user-string.sock"])
@@ -355,8 +373,8 @@ def test_a_stopped_process_is_waited_for_and_is_no_restart(
     watched = source(proxy)
 
     async def stop_and_go() -> tuple[Observation, Observation]:
-        await only(watched, client)
-        before = await watched.observe()
+        await only(watched, client, states=[STARTED])
+        before = await until_same(watched)
         proxy.server.suspend()
         try:
             await hanging(watched)
