@@ -60,7 +60,12 @@ def source(folder: Path, name: str, sessions: int) -> str:
 
 def shards(front: FleetFront) -> ListShardsResponse:
     """Return what a front says about the fleet."""
-    with channel(front.address) as opened:
+    return shards_at(front.address)
+
+
+def shards_at(address: str) -> ListShardsResponse:
+    """Return what the front at an address says about the fleet."""
+    with channel(address) as opened:
         stub = FleetServiceStub(opened)
         answer: ListShardsResponse = stub.ListShards(ListShardsRequest(), timeout=PATIENCE)
         return answer
@@ -183,13 +188,23 @@ def test_the_documented_front_tells_who_is_in_the_fleet(
         other = run("fleet", "--core", core.address)
         assert (other.returncode, other.stdout) == (1, "")
         assert "this core is no front" in other.stderr
+        away = f"document:{tmp_path}/away.json?name=orders"
+        with FleetCore(ledger.url, "spare", away, shard="east") as blind:
+            (standby,) = eventually(
+                lambda: [each for each in shards_at(address).shards[0].standbys if each.unreadable]
+            )
+            assert (standby.address, [*standby.unreadable]) == (blind.address, ["orders"])
+            assert standby.observe_time.seconds >= standby.since_time.seconds
+            shown = run(*asked)
+            text = "shard east: spare, which stands by, cannot read: orders\n"
+            assert (shown.returncode, shown.stderr) == (0, text)
         core.process.kill()
         eventually(lambda: run(*asked), lambda shown: "east            no active" in shown.stdout)
         forgotten = run(*forget.split()[1:])
         assert (forgotten.returncode, forgotten.stdout) == (0, "forgot core-a\n")
         again = run(*forget.split()[1:])
         assert again.returncode == 1
-        assert "there is no core or front 'core-a'; known: front-1" in again.stderr
+        assert "there is no core or front 'core-a'; known: front-1, spare" in again.stderr
     refused = run("core", "--fleet", "--source", "host:", **ledger_url)
     assert refused.returncode == 2
     assert "has no effect with --fleet: a front reads no sources" in refused.stderr

@@ -60,17 +60,21 @@ class Shard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ShardState, str]] = ..., state_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trouble: _Optional[str] = ..., active: _Optional[_Union[FleetCore, _Mapping]] = ..., standbys: _Optional[_Iterable[_Union[FleetCore, _Mapping]]] = ..., sources: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FleetCore(_message.Message):
-    __slots__ = ("name", "address", "host", "version", "since_time", "shard")
+    __slots__ = ("name", "address", "host", "version", "since_time", "shard", "observe_time", "unreadable")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
+    OBSERVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: str
     host: str
     version: str
     since_time: _timestamp_pb2.Timestamp
     shard: str
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shard: _Optional[str] = ...) -> None: ...
+    observe_time: _timestamp_pb2.Timestamp
+    unreadable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shard: _Optional[str] = ..., observe_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unreadable: _Optional[_Iterable[str]] = ...) -> None: ...

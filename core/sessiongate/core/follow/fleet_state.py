@@ -41,7 +41,7 @@ class FleetState:
         followed = self._front.shards.get(shard.name)
         found = Shard(
             name=shard.name,
-            standbys=_cores(self._fleet.standing_by(shard)),
+            standbys=map(_standby, self._fleet.standing_by(shard)),
             state=_state(shard, followed),
         )
         if (active := shard.active) is not None:
@@ -71,6 +71,14 @@ def _state(shard: FleetShard, followed: FollowedShard | None) -> ShardState:
     if shard.active is None:
         return ShardState.SHARD_STATE_IDLE
     return ShardState.SHARD_STATE_SILENT
+
+
+def _standby(member: FleetMember) -> FleetCore:
+    core = _core(member)
+    if member.observed is not None:
+        core.observe_time.FromDatetime(member.observed)
+    core.unreadable.extend(sorted(member.unreadable or ()))
+    return core
 
 
 def _cores(members: Iterable[FleetMember]) -> list[FleetCore]:

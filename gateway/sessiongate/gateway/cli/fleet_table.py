@@ -61,3 +61,6 @@ def _troubles(shard: Shard) -> Iterable[str]:
         yield shard.trouble
     if shard.HasField("active") and not shard.standbys:
         yield "no core stands by"
+    for core in shard.standbys:
+        if core.unreadable:
+            yield f"{core.name}, which stands by, cannot read: {', '.join(core.unreadable)}"
