@@ -40,14 +40,25 @@ class FleetCore(ForkedProgram):
             return {each.id for each in client.sessions()}
 
     def metrics(self) -> dict[str, float]:
-        """Return the last metrics that it has said to show, without their labels."""
-        place = re.findall(r"metrics at (http[^\s\"]+)", self.output)[-1]
-        answer = httpx.get(place, timeout=PATIENCE, trust_env=False)
+        """Return its metrics, without their labels, as soon as there is an answer.
+
+        They move when it becomes active or stands by, and what it has printed of that may be read
+        late.
+        """
+        answer = eventually(self._metrics)
+        assert answer is not None
         return {
             sample.name: sample.value
             for metric in text_string_to_metric_families(answer.text)
             for sample in metric.samples
         }
+
+    def _metrics(self) -> httpx.Response | None:
+        places = re.findall(r"metrics at (http[^\s\"]+)", self.output)
+        try:
+            return httpx.get(places[-1], timeout=PATIENCE, trust_env=False) if places else None
+        except httpx.TransportError:
+            return None
 
     def ids_in_time(self) -> set[int]:
         """Return the ids as soon as there is an answer."""

@@ -78,6 +78,8 @@ class ShardCore:
         ledger = await self._stand_by()
         if ledger is None:
             return
+        # So that the metrics say that this core is active before it says that it is ready.
+        await self._unless_stopped(self._membership.look())
         core = Core(self._config, ledger, self._metrics)
         try:
             if not await self._start(core, self._stop):

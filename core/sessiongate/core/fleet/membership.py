@@ -180,6 +180,21 @@ class Membership:
                 log.error("%s has become active for the shard of this core", active.shown)
                 return
 
+    async def look(self) -> None:
+        """Look at the fleet now, not only when it is time; note if that fails."""
+        try:
+            await self._look()
+        except LedgerError as error:
+            self._beats.miss()
+            self._fleet = None
+            self._note(error)
+            if isinstance(error, LedgerHeldError):
+                self._error = error
+        except Exception:  # else this core would never take over
+            log.exception("looking at the fleet failed")
+            self._beats.miss()
+            self._fleet = None
+
     async def watch(self, seen: Callable[[Fleet], None]) -> None:
         """Hand on who is in the fleet, at each look that the server answers.
 
@@ -235,18 +250,7 @@ class Membership:
     async def _look_on(self) -> None:
         """Look at the fleet again and again, and show that this core runs."""
         while self._error is None:
-            try:
-                await self._look()
-            except LedgerError as error:
-                self._beats.miss()
-                self._fleet = None
-                self._note(error)
-                if isinstance(error, LedgerHeldError):
-                    self._error = error
-            except Exception:  # else this core would never take over
-                log.exception("looking at the fleet failed")
-                self._beats.miss()
-                self._fleet = None
+            await self.look()
             self._looked.set()
             self._looked = asyncio.Event()
             await asyncio.sleep(LOOK_EVERY if self._ledger is None else BEAT_EVERY)
