@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessiongate.client import CallError, Client
@@ -114,7 +115,15 @@ class FleetLedger:
     def begin_anew(self) -> None:
         """Drop all that the ledger has, and let it be made again."""
         with self.engine.server.connect(dbname=self.database) as connection:
-            connection.execute("DROP SCHEMA sessiongate CASCADE")
+
+            def has_dropped() -> bool:
+                try:
+                    connection.execute("DROP SCHEMA sessiongate CASCADE")
+                except psycopg.errors.DeadlockDetected:  # with a core that writes
+                    return False
+                return True
+
+            eventually(has_dropped)
             connection.execute(f"CREATE SCHEMA sessiongate AUTHORIZATION {ROLE}".encode())
 
     def until_active(self, name: str, shard: str = "default") -> None:
