@@ -47,6 +47,17 @@ async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list
         raise AssertionError(f"still {found!r}") from None
 
 
+async def until_same(source: Source) -> Observation:
+    """Observe until nothing changes any more; return what did not change.
+
+    A server may state an age: if its answer arrives late, what it says seems to have changed.
+    """
+    async with asyncio.timeout(PATIENCE):
+        while (first := await source.observe()) is not await source.observe():
+            pass
+    return first
+
+
 async def arriving(body: bytes, size: int = 65536) -> AsyncIterator[bytes]:
     """Yield a body in parts, as it arrives from the network."""
     for start in range(0, len(body), size):

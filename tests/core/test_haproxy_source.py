@@ -23,7 +23,7 @@ from sessiongate.core.sources.haproxy import HAProxySource, open_source
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.activities import ACTIVITY_WORDS
-from tests.core.observing import hanging, refusal, seen
+from tests.core.observing import hanging, refusal, seen, until_same
 from tests.haproxy import HAProxy, haproxy
 from tests.polling import eventually
 from tests.relay import Relay
@@ -164,14 +164,6 @@ def test_the_activity_is_what_haproxy_knows(proxy: HAProxy, clients: ExitStack, 
         if activity.native:
             assert activity.since_time == item.session.connect_time
     asyncio.run(until_same(watched))
-
-
-async def until_same(source: HAProxySource) -> Observation:
-    """Observe until nothing changes any more; return what did not change."""
-    async with asyncio.timeout(PATIENCE):
-        while (first := await source.observe()) is not await source.observe():
-            pass
-    return first
 
 
 def test_a_queued_stream_that_gets_a_server_is_no_longer_waiting(

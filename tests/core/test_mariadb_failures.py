@@ -22,7 +22,7 @@ from sessiongate.core.collect.incarnation import INCARNATION_TOLERANCE
 from sessiongate.core.sources.base import SourceConfig, SourceConnectError, SourceError
 from sessiongate.core.sources.mariadb import MariaDBSource, open_source
 from sessiongate.core.sources.support.mysql_dialect import Dialect
-from tests.core.observing import hanging, refusal
+from tests.core.observing import hanging, refusal, until_same
 from tests.mariadb import PASSWORD, MariaDB, mariadb, only, opened, run
 from tests.relay import Relay
 from tests.servers import PATIENCE, certificates, free_port
@@ -95,7 +95,7 @@ def test_a_stopped_server_is_waited_for_and_is_no_restart(server: MariaDB) -> No
     async def observe() -> None:
         async with server.client() as client, opened(server) as source:
             await only(source, client)
-            before = await source.observe()
+            before = await until_same(source)
             server.server.suspend()
             try:
                 await hanging(source)  # over the open connection
@@ -103,7 +103,9 @@ def test_a_stopped_server_is_waited_for_and_is_no_restart(server: MariaDB) -> No
             finally:
                 server.server.resume()
             await only(source, client)
-            assert await source.observe() is before
+            after = await until_same(source)
+            assert [item.key for item in after.sessions] == [item.key for item in before.sessions]
+            assert after.incarnation == before.incarnation
 
     asyncio.run(observe())
 

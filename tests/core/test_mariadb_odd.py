@@ -23,7 +23,7 @@ from sessiongate.core.sources.support.processlist import ThreadRow
 from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
-from tests.core.observing import seen, stated
+from tests.core.observing import seen, stated, until_same
 from tests.mariadb import MariaDB, documented_lines, mariadb, only, opened, run, running
 from tests.servers import PATIENCE
 
@@ -35,6 +35,11 @@ def server() -> Iterator[MariaDB]:
 
 
 _SLEEP = f"SELECT SLEEP({PATIENCE}), ".encode()
+
+
+def runs_alone(found: list[Observed]) -> bool:
+    """Return whether the first of two clients runs a statement, and no others are there."""
+    return len(found) == 2 and bool(found[0].session.queries)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +62,12 @@ def test_a_statement_may_hold_any_bytes(
         ):
             _, before = await only(source, client, other)
             async with running(client, _SLEEP + sent, other):
-                item, after = await seen(source, lambda found: bool(found[0].session.queries))
-                assert await source.observe() is await source.observe()
+                item, after = await seen(source, runs_alone)
+                await until_same(source)
         (query,) = item.session.queries
         assert query.statement == _SLEEP.decode() + shown
         assert not query.truncated
-        assert (item.unreadable, after is before) == ((), True)
+        assert (item.unreadable, after.key == before.key) == ((), True)
 
     asyncio.run(observe())
 
@@ -80,7 +85,7 @@ def test_a_cut_falls_between_characters(server: MariaDB, over: int) -> None:
             opened(server, statements="true") as source,
             running(client, statement, other),
         ):
-            item, _ = await seen(source, lambda found: bool(found[0].session.queries))
+            item, _ = await seen(source, runs_alone)
         (query,) = item.session.queries
         assert query.truncated == (over > 0)
         assert query.statement == statement[:MAX_STATEMENT_BYTES].decode(errors="ignore")
@@ -142,7 +147,7 @@ def test_an_attribute_may_be_of_any_bytes(server: MariaDB) -> None:
             ]
             source = await stack.enter_async_context(opened(server))
             found = await only(source, root, *clients)
-            assert await source.observe() is await source.observe()
+            await until_same(source)
         # The server itself replaces bytes that are not characters at all.
         shown = ["??", "lone\ufffd\ufffd\ufffd", "", "größe", "a\0b\x1b[2J"]
         assert [item.session.application for item in found[1:]] == shown
@@ -181,6 +186,12 @@ def test_an_odd_attribute_costs_only_itself(
     asyncio.run(observe())
 
 
+def are_settled(found: list[Observed]) -> bool:
+    """Return whether all but one of four clients have not logged in."""
+    states = [item.session.state for item in found]
+    return len(states) == 4 and states[1:] == [session_pb2.SESSION_STATE_ALLOC] * 3
+
+
 @pytest.mark.parametrize("charset", ["utf8mb4", "latin1"])
 def test_clients_whose_login_fails_or_hangs_hide_nobody(server: MariaDB, charset: str) -> None:
     async def observe() -> None:
@@ -194,10 +205,8 @@ def test_clients_whose_login_fails_or_hangs_hide_nobody(server: MariaDB, charset
             with pytest.raises(errors.OperationalError, match="Access denied"):
                 async with server.client(b"lone\xed\xa0\x80\xff", charset=charset):
                     pass
-            known, *others = await seen(source, lambda found: len(found) == 4)
-        assert known is before
-        states = [item.session.state for item in others]
-        assert states == [session_pb2.SESSION_STATE_ALLOC] * 3
+            known, *others = await seen(source, are_settled)
+        assert known.key == before.key
         assert not any(item.session.HasField("user") for item in others)
 
     asyncio.run(observe())
@@ -341,8 +350,7 @@ def test_a_start_that_cannot_be_is_none(
     async def observe() -> None:
         async with server.client() as client, opened(server) as source:
             await only(source, client)
-            observation = await source.observe()
-            assert await source.observe() is observation
+            observation = await until_same(source)
         assert observation.incarnation == start
 
     asyncio.run(observe())

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import pytest
 
-from sessiongate.core.sources.base import SourceConfig, SourceConfigError
+from sessiongate.core.sources.base import Observation, SourceConfig, SourceConfigError
 from sessiongate.core.sources.mariadb import open_source
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
-from tests.core.observing import refusal, seen
+from tests.core.observing import refusal, seen, until_same
 from tests.mariadb import (
     PASSWORD,
     MariaDB,
@@ -78,11 +78,16 @@ def test_an_idle_session_stays_as_it_is_and_an_active_one_does_not(server: Maria
             opened(server) as source,
         ):
             await only(source, idle, active)
-            first = await source.observe()
-            assert await source.observe() is first
-            await run(active, "SELECT 1")
-            second = await source.observe()
-        assert second.sessions[0] is first.sessions[0]
+
+            async def observe_both() -> tuple[Observation, Observation]:
+                first = await until_same(source)
+                await run(active, "SELECT 1")
+                return first, await source.observe()
+
+            async with asyncio.timeout(PATIENCE):
+                first, second = await observe_both()
+                while second.sessions[0] is not first.sessions[0]:  # it arrived late
+                    first, second = await observe_both()
         before, after = (item.sessions[1].session.last_active_time for item in (first, second))
         assert before.ToNanoseconds() < after.ToNanoseconds()
 
@@ -110,8 +115,10 @@ def test_a_statement_is_read_only_when_asked_for(server: MariaDB) -> None:
             running(client, statement.encode(), other),
         ):
             async with opened(server, statements="true") as source:
-                item, _ = await seen(source, lambda found: bool(found[0].session.queries))
-                assert await source.observe() is await source.observe()
+                item, _ = await seen(
+                    source, lambda found: len(found) == 2 and bool(found[0].session.queries)
+                )
+                await until_same(source)
             async with opened(server) as source:
                 silent = await only(source, client, other)
         (query,) = item.session.queries
@@ -139,7 +146,7 @@ def test_attributes_are_read_where_that_is_granted(server: MariaDB) -> None:
                 await run(root, grant)
             async with opened(server) as source:
                 (found,) = await only(source, client)
-                assert await source.observe() is await source.observe()
+                await until_same(source)
         assert not without.session.HasField("application")
         assert not without.session.connection_attributes
         assert found.session.application == "billing"

@@ -37,7 +37,7 @@ from sessiongate.core.sources.maxscale import (
 from sessiongate.core.sources.support import rest
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.v1.session_service_pb2 import ServiceStatus
-from tests.core.observing import arriving, hanging, refusal
+from tests.core.observing import arriving, hanging, refusal, until_same
 from tests.core.test_jsonapi_sessions import JSON, places, replaced
 from tests.maxscale import SERVERS, SERVICES, STARTED, MaxScale
 from tests.program import DATA, Forked, Serving
@@ -120,7 +120,7 @@ def test_only_what_is_used_is_asked_for(maxscale: MaxScale, statements: str, ask
 def test_one_connection_is_used_again(maxscale: MaxScale) -> None:
     async def observe() -> None:
         async with maxscale.serving() as location, opened(location) as source:
-            assert await source.observe() is await source.observe()
+            await until_same(source)
 
     asyncio.run(observe())
     assert len({id(request.transport) for request in maxscale.requests}) == 1
@@ -213,8 +213,8 @@ def test_a_service_whose_state_changes_makes_another_observation(maxscale: MaxSc
             maxscale.services = replaced(SERVICES, place, "Stopped")
             second = await source.observe()
             assert [status.state for status in second.services] == ["Started", "Stopped"]
-            assert second.sessions is first.sessions
-            assert await source.observe() is second
+            assert [item.key for item in second.sessions] == [item.key for item in first.sessions]
+            await until_same(source)
 
     asyncio.run(observe())
 
@@ -561,7 +561,9 @@ def test_one_that_hangs_is_waited_for(maxscale: MaxScale) -> None:
             maxscale.answers.clear()
             await hanging(source)
             maxscale.answers.set()
-            assert await source.observe() is before
+            after = await source.observe()
+            assert [item.key for item in after.sessions] == [item.key for item in before.sessions]
+            assert after.incarnation == before.incarnation
 
     asyncio.run(observe())
 
