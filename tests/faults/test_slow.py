@@ -77,9 +77,9 @@ def served(serving: Serving, port: str) -> bool:
     """Return whether a well-meaning caller is answered, within a moment."""
     if port == "http":
         with suppress(httpx.TransportError):
-            return httpx.get(f"http://{serving.http}/v1/sessions", timeout=0.2).is_success
+            return httpx.get(f"http://{serving.http}/v1/sessions", timeout=1).is_success
         return False
     with channel(serving.grpc) as opened, suppress(grpc.RpcError):
-        SessionServiceStub(opened).ListSessions(ListSessionsRequest(), timeout=0.2)
+        SessionServiceStub(opened).ListSessions(ListSessionsRequest(), timeout=1)
         return True
     return False

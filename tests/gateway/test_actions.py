@@ -336,7 +336,7 @@ def test_what_may_have_been_done_is_said(tmp_path: Path) -> None:
     with listening(ScriptedCore()) as address:
         pass
     with (
-        running_gateway(address, protection=OPEN, core_timeout=0.5) as gateway,
+        running_gateway(address, protection=OPEN) as gateway,
         client_of(gateway) as http,
     ):
         (error,) = http.delete("/v1/sessions/1").json()["errors"]

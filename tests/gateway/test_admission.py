@@ -172,7 +172,8 @@ def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
         house.gate.set()
         assert (await stream).complete
 
-    run(test, Limits(request_timeout=0.01))
+    # In a shorter time, an answer may not have begun on a loaded machine.
+    run(test, Limits(request_timeout=0.5))
 
 
 def test_a_request_that_its_caller_gave_up_is_over() -> None:

@@ -22,6 +22,7 @@ from sessiongate.gateway.server import http1
 from sessiongate.gateway.server.worker import Worker
 from tests.gateway.programs import LONG
 
+BRIEF = 0.5  # seconds: on a loaded machine, what is sent may arrive almost as late
 LIMITS = Limits(max_url=200, max_headers=400, max_body=10, header_timeout=LONG)
 HOST = b"Host: localhost\r\n"
 
@@ -297,7 +298,7 @@ def test_head_that_does_not_arrive_in_time_gets_no_body(rest: bytes) -> None:
         found, _, body = parsed(await served.exchange(b"HEAD / HTTP/1.1\r\n" + rest))
         assert (found, body) == (408, b"")
 
-    run(test, Limits(max_body=10, header_timeout=0.1))
+    run(test, Limits(max_body=10, header_timeout=BRIEF))
 
 
 def test_a_header_of_as_many_lines_as_there_may_be_is_read() -> None:
@@ -326,7 +327,7 @@ def test_a_header_that_does_not_arrive_in_time_is_told_so() -> None:
             assert (status, error["code"]) == (408, "HEADER_TIMEOUT")
         assert await served.exchange() == b"", "who says nothing hears nothing"
 
-    run(test, Limits(header_timeout=0.1))
+    run(test, Limits(header_timeout=BRIEF))
 
 
 def test_a_connection_that_is_idle_is_closed_and_one_that_waits_is_not() -> None:
@@ -336,12 +337,14 @@ def test_a_connection_that_is_idle_is_closed_and_one_that_waits_is_not() -> None
             writer.write(get(b"/slow"))
             idler.write(get(b"/idle", close=False))
             await served.app.asked(2)
-            await asyncio.sleep(1.0)  # both are looked at meanwhile, and both wait for the app
+            await asyncio.sleep(
+                2 * BRIEF
+            )  # both are looked at meanwhile, and both wait for the app
             served.app.gate.set()
             assert (await slow.read()).startswith(b"HTTP/1.1 200")
             assert (await idle.readuntil(b"?")).endswith(b"/idle?")
 
-    run(test, Limits(header_timeout=0.1))
+    run(test, Limits(header_timeout=BRIEF))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime import memory
 from sessiongate.v1.session_pb2 import Session
 from tests.gateway.asgi import Exchange
+from tests.gateway.programs import LONG
 from tests.gateway.scripted import ScriptedCore, page
 
 LARGE = 10 * SMALL
@@ -185,7 +186,7 @@ def test_nothing_is_held_for_an_answer_whose_last_reader_left_while_it_was_made(
 
     async def main() -> None:
         app = create_app(GatewayConfig(core=(address,), replica_staleness=0.0))
-        async with app.router.lifespan_context(app), asyncio.timeout(5):
+        async with app.router.lifespan_context(app), asyncio.timeout(LONG):
             flight: InFlight = app.state.in_flight
             readers = [
                 asyncio.create_task(Exchange("/v1/sessions", query=query.encode()).run(app))
@@ -208,7 +209,7 @@ def test_nothing_is_held_for_a_reader_who_left(scripted: tuple[ScriptedCore, str
 
     async def main() -> None:
         app = create_app(GatewayConfig(core=(address,), replica_staleness=0.0))
-        async with app.router.lifespan_context(app), asyncio.timeout(5):
+        async with app.router.lifespan_context(app), asyncio.timeout(LONG):
             exchange = Exchange("/v1/sessions", query=b"sort=idle", stuck=asyncio.Event())
             readers = [asyncio.create_task(exchange.run(app))]
             while not exchange.sent:

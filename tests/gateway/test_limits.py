@@ -13,7 +13,7 @@ import pytest
 from sessiongate.gateway.limits import Limits
 from tests.gateway.programs import LONG, Gateway, in_process, running_gateway
 
-NARROW = Limits(max_url=100, max_headers=500, header_timeout=0.2, max_connections=3)
+NARROW = Limits(max_url=100, max_headers=500, header_timeout=1.0, max_connections=3)
 
 
 @pytest.fixture(scope="module")

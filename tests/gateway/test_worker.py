@@ -187,7 +187,7 @@ def test_what_is_neither_is_closed(tls: ServerTls, lines: Callable[[], list[str]
             pass
         writer.close()
 
-    run(test, tls, Limits(header_timeout=0.2))
+    run(test, tls, Limits(header_timeout=LONG))
     assert lines() == ["refused a connection: the client does not use TLS"]
 
 
