@@ -69,7 +69,7 @@ def test_the_page_agrees_with_rest_after_churn(opener: Opener, tmp_path: Path) -
         page.await_count(0)
         write(path, fleet(3))
         page.await_count(3)
-        assert equal(page, served.http)
+        eventually(lambda: equal(page, served.http))
 
 
 def test_a_lost_core_is_said_at_once_and_made_up_for(opener: Opener, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_lost_core_is_said_at_once_and_made_up_for(opener: Opener, tmp_path: P
         page.await_live()
         page.await_count(SIZE // 2)
         expect(alert).to_be_hidden()
-        assert equal(page, served.http)
+        eventually(lambda: equal(page, served.http))
 
 
 def test_a_restarted_gateway_is_followed_again(opener: Opener, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_restarted_gateway_is_followed_again(opener: Opener, tmp_path: Path) -
         expect(page.search).to_have_value("checkout")
         page.search.fill("")
         page.await_count(SIZE // 2)
-        assert equal(page, http)
+        eventually(lambda: equal(page, http))
 
 
 def test_a_source_that_cannot_be_read_is_named(opener: Opener, tmp_path: Path) -> None:

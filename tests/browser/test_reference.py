@@ -16,8 +16,9 @@ def test_a_word_leads_to_its_place_and_back(opener: Opener, http: str) -> None:
     page = SessionsPage.open(opener, http).page
     page.get_by_role("link", name="API reference").click()
     expect(page).to_have_url(f"http://{http}/docs")
-    page.keyboard.press("/")
     search = page.get_by_role("searchbox")
+    expect(search).to_be_visible()  # the script, which listens to keys, shows it
+    page.keyboard.press("/")
     expect(search).to_be_focused()
     search.fill("min_idle")
     results = page.get_by_role("search").locator("xpath=..").get_by_role("link")

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.documents import CROWD
 from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage
+from tests.polling import eventually
 
 
 def looks(page: SessionsPage) -> tuple[object, ...]:
@@ -42,11 +43,11 @@ def test_a_view_is_shared_by_its_url(opener: Opener, http: str) -> None:
     page.page.reload()
     page.await_live()
     expect(page.drawer(first).element).to_be_visible()
-    assert looks(page) == seen
+    eventually(lambda: looks(page), lambda found: found == seen)
 
     other = SessionsPage.open(opener, http, "#" + url.partition("#")[2])
     expect(other.drawer(first).element).to_be_visible()
-    assert looks(other) == seen
+    eventually(lambda: looks(other), lambda found: found == seen)
     # Nothing of it reaches the server's log.
     assert not [each.url for each in opener.requests if "psql" in each.url.partition("#")[0]]
 
@@ -63,7 +64,9 @@ def test_back_and_forward_go_from_view_to_view(opener: Opener, http: str) -> Non
     expect(page.view("Waiting")).to_have_attribute("aria-pressed", "true")
     page.page.go_back()
     expect(page.view("Active")).to_have_attribute("aria-pressed", "true")
-    assert {row.cells["activity"] for row in page.shown()} == {"active"}
+    eventually(
+        lambda: {row.cells["activity"] for row in page.shown()}, lambda found: found == {"active"}
+    )
     page.page.go_forward()
     expect(page.view("Waiting")).to_have_attribute("aria-pressed", "true")
 
