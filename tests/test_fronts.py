@@ -26,11 +26,12 @@ from sessiongate.v1.session_action_service_pb2 import (
     TerminateSessionRequest,
 )
 from sessiongate.v1.session_service_pb2 import SessionFilter
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import ROLE, Engine, running_engine
 from tests.core.test_decoding import refused as refusal
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.faults.documents import write_document
 from tests.fleet import FleetCore, FleetFront, FleetLedger, fleet_ledger
+from tests.haproxy import haproxy
 from tests.polling import eventually
 from tests.postgres import PASSWORD
 from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
@@ -306,6 +307,35 @@ def test_acts_go_through_a_front_in_the_name_of_its_caller(
     assert {(one["operator"], one["proof"], one["address"]) for one in lines} == {
         (USER, "password", "127.0.0.1")
     }
+
+
+def test_a_client_is_followed_over_two_cores_through_the_proxy_to_the_server(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    server, secret = ledger.engine.server, tmp_path / "password"
+    secret.write_text(PASSWORD)
+    with haproxy(server.port) as proxy:
+        edge = f"haproxy:{proxy.folder}/operator.sock?links=true&interval=0.2"
+        reached = f"postgresql://{ROLE}@127.0.0.1:{server.port}?name=db&interval=0.2"
+        reached += f"&password_file={secret}"
+        with (
+            FleetCore(ledger.url, "core-a", edge, shard="one"),
+            FleetCore(ledger.url, "core-b", reached, "--network", "b", shard="two"),
+            FleetFront(ledger.url, "front-1") as front,
+            Client(front.address) as client,
+            server.connect(
+                port=proxy.ports["plain"],
+                **{"user": ROLE, "password": PASSWORD, "application_name": "linked"},
+            ),
+        ):
+            await_ready(front.address)
+            wanted = SessionFilter(applications=["linked"])
+            (session,) = eventually(
+                lambda: [each for each in client.sessions(wanted) if each.downstream_ids]
+            )
+            (proxied,) = [client.get_session(ident).session for ident in session.downstream_ids]
+            assert [*proxied.upstream_ids] == [session.id]
+            assert (proxied.service, session.source) == ("plain", "db@core-b")
 
 
 def test_a_shard_that_the_ledger_has_lost_is_not_denied(

@@ -36,6 +36,7 @@ ORIGINS = {
     "shard": "--shard",
     "name": "--name",
     "advertise": "--advertise",
+    "network": "--network",
     "takeover_after": "--takeover-after",
     "fleet": "--fleet",
 }
@@ -86,6 +87,7 @@ def test_without_settings_the_core_reads_this_machine(
             "grpc": "127.0.0.1:50051",
             "source": ["host:"],
             "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
+            "network": "default",
             "takeover_after": 5.0,
             "stale_after": 30.0,
             "history": "30d",
@@ -115,6 +117,7 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "grpc": "127.0.0.1:3",
             "source": ["host:"],
             "ledger": "sqlite:///variable",
+            "network": "default",
             "takeover_after": 5.0,
             "stale_after": 1.0,
             "history": "30d",

@@ -45,7 +45,11 @@ class FrontServer(Core):
             *(config.core_tls, config.core_token_path),
             open_to_all=config.protection.insecure_actions,
         )
-        self._front = Front(self.table, connect, stale_after=config.stale_after)
+        self._front = Front(
+            *(self.table, connect),
+            stale_after=config.stale_after,
+            max_session=config.limits.max_session,
+        )
         self._filler = self._front
         if config.core_metrics is not None:
             from sessiongate.core.front_metrics import FrontMetrics

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.collect.collector import Collector
+from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.health import Health
@@ -39,6 +40,7 @@ from sessiongate.core.sources.base import (
 )
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.telemetry.tracing import open_spans
+from sessiongate.runtime.urls import is_in_postgresql
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
@@ -160,6 +162,7 @@ class Core:
             stale_after=config.stale_after,
             now=time.time_ns,
             max_session=config.limits.max_session,
+            scopes=Scopes(config.network) if is_in_postgresql(config.ledger) else None,
         )
         if self._spans is not None:
             self._trace(ledger, self._spans)

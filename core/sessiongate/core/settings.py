@@ -18,6 +18,7 @@ from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.core_settings import (
+    DEFAULT_NETWORK,
     DEFAULT_SHARD,
     CoreSettings,
     FleetSettings,
@@ -138,6 +139,11 @@ def _check_fleet(config: CoreConfig) -> None:
                 )
     elif config.fleet and config.shard is not None:
         raise ConfigError("has no effect with --fleet: a front serves all shards", "shard")
+    elif config.fleet and config.network != DEFAULT_NETWORK:
+        raise ConfigError(
+            "has no effect with --fleet: a front uses what its cores state of their networks",
+            "network",
+        )
     elif (config.shard is not None or config.fleet) and config.advertise is None:
         if not config.grpc.startswith("unix:") and Address.parse(config.grpc).is_wildcard:
             raise ConfigError(

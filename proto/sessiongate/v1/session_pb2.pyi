@@ -53,7 +53,7 @@ ACTIVITY_STATE_WAITING: ActivityState
 ACTIVITY_STATE_CONNECTING: ActivityState
 
 class Session(_message.Message):
-    __slots__ = ("id", "source", "native_id", "service", "filters", "state", "connect_time", "update_time", "revision", "user", "remote", "port", "database", "last_active_time", "tls_cipher", "application", "connection_attributes", "connections", "queries", "upstream_ids", "downstream_ids", "memory_bytes", "io_activity", "thread", "known_empty", "truncated", "activity", "identity_revision")
+    __slots__ = ("id", "source", "native_id", "service", "filters", "state", "connect_time", "update_time", "revision", "user", "remote", "port", "database", "last_active_time", "tls_cipher", "application", "connection_attributes", "connections", "queries", "upstream_ids", "downstream_ids", "memory_bytes", "io_activity", "thread", "known_empty", "truncated", "activity", "identity_revision", "tcp_links")
     class ConnectionAttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class Session(_message.Message):
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_REVISION_FIELD_NUMBER: _ClassVar[int]
+    TCP_LINKS_FIELD_NUMBER: _ClassVar[int]
     id: int
     source: str
     native_id: str
@@ -117,7 +118,26 @@ class Session(_message.Message):
     truncated: _containers.RepeatedScalarFieldContainer[str]
     activity: Activity
     identity_revision: int
-    def __init__(self, id: _Optional[int] = ..., source: _Optional[str] = ..., native_id: _Optional[str] = ..., service: _Optional[str] = ..., filters: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[SessionState, str]] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., user: _Optional[str] = ..., remote: _Optional[str] = ..., port: _Optional[int] = ..., database: _Optional[str] = ..., last_active_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tls_cipher: _Optional[str] = ..., application: _Optional[str] = ..., connection_attributes: _Optional[_Mapping[str, str]] = ..., connections: _Optional[_Iterable[_Union[BackendConnection, _Mapping]]] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., upstream_ids: _Optional[_Iterable[int]] = ..., downstream_ids: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., io_activity: _Optional[int] = ..., thread: _Optional[int] = ..., known_empty: _Optional[_Iterable[str]] = ..., truncated: _Optional[_Iterable[str]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ..., identity_revision: _Optional[int] = ...) -> None: ...
+    tcp_links: TcpLinks
+    def __init__(self, id: _Optional[int] = ..., source: _Optional[str] = ..., native_id: _Optional[str] = ..., service: _Optional[str] = ..., filters: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[SessionState, str]] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., user: _Optional[str] = ..., remote: _Optional[str] = ..., port: _Optional[int] = ..., database: _Optional[str] = ..., last_active_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tls_cipher: _Optional[str] = ..., application: _Optional[str] = ..., connection_attributes: _Optional[_Mapping[str, str]] = ..., connections: _Optional[_Iterable[_Union[BackendConnection, _Mapping]]] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., upstream_ids: _Optional[_Iterable[int]] = ..., downstream_ids: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., io_activity: _Optional[int] = ..., thread: _Optional[int] = ..., known_empty: _Optional[_Iterable[str]] = ..., truncated: _Optional[_Iterable[str]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ..., identity_revision: _Optional[int] = ..., tcp_links: _Optional[_Union[TcpLinks, _Mapping]] = ...) -> None: ...
+
+class TcpLinks(_message.Message):
+    __slots__ = ("accepted", "opened")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    accepted: TcpLink
+    opened: _containers.RepeatedCompositeFieldContainer[TcpLink]
+    def __init__(self, accepted: _Optional[_Union[TcpLink, _Mapping]] = ..., opened: _Optional[_Iterable[_Union[TcpLink, _Mapping]]] = ...) -> None: ...
+
+class TcpLink(_message.Message):
+    __slots__ = ("client", "server", "server_id")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    server: str
+    server_id: int
+    def __init__(self, client: _Optional[str] = ..., server: _Optional[str] = ..., server_id: _Optional[int] = ...) -> None: ...
 
 class BackendConnection(_message.Message):
     __slots__ = ("server", "connection_id", "tls_cipher")

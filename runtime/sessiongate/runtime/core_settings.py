@@ -28,6 +28,7 @@ from sessiongate.v1.address import DEFAULT_ADDRESS
 SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool | list[str]]
 
 DEFAULT_SHARD = "default"  # of a core that names none
+DEFAULT_NETWORK = "default"  # of a core that names none
 LEAST_TAKEOVER = 2.0  # seconds: several beats, also of a core that is slow for a moment
 _MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 _LISTS = ("actions",)  # options that may be lists of words
@@ -97,7 +98,7 @@ class LedgerSettings:
 
 
 def _member_name(value: object) -> str:
-    """Read the name of a core or a shard, which is shown and stands in other names."""
+    """Read the name of a core, a shard or a network, which is shown and stands in other names."""
     if not isinstance(value, str) or not _MEMBER_NAME.fullmatch(value):
         raise must_be("1 to 63 letters, digits, dots, hyphens or underscores", value)
     return value
@@ -132,6 +133,13 @@ class FleetSettings:
         grpc_listener,
         "Address by which other machines call this core: the one that it listens on.",
         "ADDRESS",
+    )
+    network: str = setting(
+        DEFAULT_NETWORK,
+        _member_name,
+        "Name of the network that this core's private addresses are of; a front links no sessions"
+        " of different networks by these.",
+        "NAME",
     )
     takeover_after: float = setting(
         5.0,

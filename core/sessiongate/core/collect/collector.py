@@ -13,6 +13,7 @@ from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.places import refuse_exchange
 from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
+from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.base import Ledger
@@ -38,11 +39,13 @@ class Collector:
         stale_after: float,
         now: Callable[[], int],
         max_session: int = MAX_SESSION,
+        scopes: Scopes | None = None,
     ) -> None:
+        """State TCP links in the sessions, for fronts, if there are ``scopes``."""
         self.terminations = Terminations()
         shared = Shared(
             *(table, ledger, Links(), FreeMemory(), stale_after, max_session, now),
-            self.terminations,
+            *(scopes, self.terminations),
         )
         self._table = table
         self._ledger = ledger

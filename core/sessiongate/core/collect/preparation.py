@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import Linked, Links
+from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.collect.truncation import link, truncate
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.sources.base import Observed
@@ -39,7 +40,16 @@ class Ready(NamedTuple):
 class Preparation:
     """Prepares the sessions of one source."""
 
-    def __init__(self, source: str, table: SessionTable, links: Links, max_session: int) -> None:
+    def __init__(
+        self,
+        source: str,
+        table: SessionTable,
+        links: Links,
+        max_session: int,
+        scopes: SourceScopes | None = None,
+    ) -> None:
+        """State TCP links, for fronts, if there are ``scopes``."""
+        self._scopes = scopes
         self._source = source
         self._table = table
         self._links = links
@@ -99,6 +109,8 @@ class Preparation:
         if session.HasField("activity"):
             self._set_blockers(session.activity, item.blocked_by)
         _clear_unstorable(session)
+        if self._scopes is not None:
+            self._scopes.state(session, item.accepted, item.opened)
         session.id = id_of(place)
         session.source = self._source
         start = session.connect_time

@@ -67,6 +67,7 @@ class Reconciler:
         self._showing = Showing(
             *(config.name, shared.table, shared.ledger, shared.links),
             *(shared.max_session, shared.now),
+            None if shared.scopes is None else shared.scopes.of(config),
         )
         self._incarnation = Incarnation(config.place)
         self._last: Observation | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.table.table import SessionTable
@@ -23,4 +24,5 @@ class Shared:
     stale_after: float
     max_session: int  # bytes
     now: Callable[[], int]
+    scopes: Scopes | None = None  # if TCP links are stated, for fronts
     terminations: Terminations = field(default_factory=Terminations)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
 from sessiongate.core.collect.preparation import Preparation, Ready
+from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
@@ -74,13 +75,14 @@ class Showing:
         links: Links,
         max_session: int,
         now: Callable[[], int],
+        scopes: SourceScopes | None = None,
     ) -> None:
         self._source = source
         self._now = now
         self._table = table
         self._ledger = ledger
         self._links = links
-        self._preparation = Preparation(source, table, links, max_session)
+        self._preparation = Preparation(source, table, links, max_session, scopes)
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.

@@ -91,7 +91,7 @@ class ForwardedActions:
         except CallError as error:
             raise self._error_of(error) or _nothing_done(row, error) from None
         its, own = (found.identity_revision, found.revision), row.session
-        has_changed = asked.revision is not None and unassigned(found) != unassigned(own)
+        has_changed = asked.revision is not None and _unlinked(found) != _unlinked(own)
         if has_changed or not _is_same(found, own):
             raise SessionChangedError(
                 f"session {row.id} is not as you saw it: it has changed; look again",
@@ -143,6 +143,13 @@ def _nothing_done(row: Row, error: CallError) -> SourceUnreachableError:
     source = row.group.values.source
     text = f"the core of the source {source!r} was asked, and nothing was done: {error}"
     return SourceUnreachableError(text, source=source, id=str(row.id))
+
+
+def _unlinked(session: Session) -> Session:
+    """Clear what a front and a core assign by themselves; return the session."""
+    session.ClearField("upstream_ids")
+    session.ClearField("downstream_ids")
+    return unassigned(session)
 
 
 def _is_same(session: Session, other: Session) -> bool:

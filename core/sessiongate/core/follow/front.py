@@ -10,12 +10,14 @@ from itertools import count
 
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.core.collect.runner import Tally
+from sessiongate.core.follow.fleet_links import FleetLinks
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.reports import SourceReports
 from sessiongate.core.follow.shard import Connect, FollowedShard
 from sessiongate.core.follow.shown import ShownShard
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1 import source_service_pb2
 
 log = logging.getLogger(__name__)
@@ -30,8 +32,16 @@ class Front:
     `follow` says which these are, as often as that changes.
     """
 
-    def __init__(self, table: SessionTable, connect: Connect, *, stale_after: float) -> None:
+    def __init__(
+        self,
+        table: SessionTable,
+        connect: Connect,
+        *,
+        stale_after: float,
+        max_session: int = MAX_SESSION,
+    ) -> None:
         """Call cores by what ``connect`` returns for an address."""
+        self._links = FleetLinks(max_session)
         self.shards: dict[str, FollowedShard] = {}
         self._table = table
         self._connect = connect
@@ -77,8 +87,7 @@ class Front:
 
     def _shard(self, name: str) -> FollowedShard:
         shown = ShownShard(
-            self._table,
-            self._stale_after,
+            *(self._table, self._links, self._stale_after),
             claim=lambda source: self._claim(source, name),
             release=self._release,
         )

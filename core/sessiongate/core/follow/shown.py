@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from sessiongate.core.follow.fleet_links import FleetLinks, Prepared
 from sessiongate.core.sources.support.pacing import Pace
-from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES, Draft, unassigned
+from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES, unassigned
 from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
@@ -21,8 +22,8 @@ from sessiongate.runtime.rarely import Rarely
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus
 
-# A session as a core states it: the row that shows just that already, or else a draft.
-StatedSession: TypeAlias = Row | Draft
+# A session as a core states it: the row that shows just that already, or else prepared.
+StatedSession: TypeAlias = Row | Prepared
 
 _rarely = Rarely(logging.getLogger(__name__))
 
@@ -39,12 +40,14 @@ class ShownShard:
     def __init__(
         self,
         table: SessionTable,
+        links: FleetLinks,
         stale_after: float,
         claim: Callable[[str], bool],
         release: Callable[[str], None],
     ) -> None:
         """``claim`` returns whether a source is this shard's; ``release`` says that it was."""
         self._table = table
+        self._links = links  # of the sessions of all shards
         self._stale_after = stale_after
         self._claim, self._release = claim, release
         self._statuses: dict[str, SourceStatus] = {}  # as the core states them, by source
@@ -77,8 +80,10 @@ class ShownShard:
 
         In the ``is_whole`` state of a core, most sessions are what is shown already.
         """
-        row, draft = self._table.row(session.id), Draft.of(session)
-        return row if row is not None and _shows(row, draft, thoroughly=is_whole) else draft
+        row, prepared = self._table.row(session.id), self._links.prepare(session)
+        if row is not None and self._shows(row, prepared, thoroughly=is_whole):
+            return row
+        return prepared
 
     def name_sources(self, names: Iterable[str]) -> None:
         """Show sources of which nothing is known."""
@@ -169,35 +174,35 @@ class ShownShard:
         self, upserts: Mapping[int, StatedSession], removals: Sequence[int], pace: Pace
     ) -> None:
         """Show sessions, and remove others, in steps: as many begin as end at any time."""
-        drafts: list[Draft] = []
+        changed: list[Prepared] = []
         refused: list[int] = []  # now of a source that is another shard's
         for ident, stated in upserts.items():
-            if (draft := self._changed(ident, stated)) is not None:
-                if self._claim(draft.values.source):
-                    drafts.append(draft)
+            if (prepared := self._changed(ident, stated)) is not None:
+                if self._claim(prepared.draft.values.source):
+                    changed.append(prepared)
                 else:
                     refused.append(ident)
             await pace.pause()
         ends = [ident for ident in (*removals, *refused) if self._source_of(ident) is not None]
-        for name in {draft.values.source for draft in drafts}:
+        for name in {prepared.draft.values.source for prepared in changed}:
             self._add_source(name)
         shown = ended = 0
-        while shown < len(drafts) or ended < len(ends):
-            step: list[Draft] = []
+        while shown < len(changed) or ended < len(ends):
+            step: list[Prepared] = []
             size, until = 0, len(ends)
-            while shown < len(drafts) and len(step) < STEP_CHANGES and size < STEP_BYTES:
-                step.append(drafts[shown])
-                size += len(drafts[shown].body)
+            while shown < len(changed) and len(step) < STEP_CHANGES and size < STEP_BYTES:
+                step.append(changed[shown])
+                size += len(changed[shown].draft.body)
                 shown += 1
-            if shown < len(drafts):
-                until = until * shown // len(drafts)
+            if shown < len(changed):
+                until = until * shown // len(changed)
             until = min(until, ended + STEP_CHANGES)
             self._step(step, ends[ended:until])
             ended = until
             await pace.rest()
 
-    def _step(self, drafts: Sequence[Draft], ends: Sequence[int]) -> None:
-        """Make changes visible together."""
+    def _step(self, changed: Sequence[Prepared], ends: Sequence[int]) -> None:
+        """Make changes visible together, with those of the links of other sessions."""
         for ident in ends:
             name = self._source_of(ident)
             assert name is not None  # noqa: S101 - it was looked at, and nobody else changes it
@@ -206,16 +211,23 @@ class ShownShard:
             if name in self._read_at:  # whether it has ended is not known
                 self._unseen.setdefault(name, set()).add(ident)
                 self._table.unseen[ident] = name
-        for draft in drafts:
+        for draft, _, _ in changed:
             if (name := self._source_of(draft.id)) is not None:
                 self._ids[name].discard(draft.id)  # it may have been renamed
             name = draft.values.source
             self._ids[name].add(draft.id)
             self._unseen.get(name, set()).discard(draft.id)
             self._table.unseen.pop(draft.id, None)
+        stated = {prepared.draft.id: prepared.stated for prepared in changed}
+        others = self._links.change(stated, ends).difference(stated, ends)
+        drafts = [self._links.draft(prepared) for prepared in changed]
+        for row in filter(None, map(self._table.row, others)):
+            draft = self._links.prepare_again(row).draft
+            if not holds(row.piece, draft.body):
+                drafts.append(draft)
         self._table.show(drafts, ends)
 
-    def _changed(self, ident: int, stated: StatedSession) -> Draft | None:
+    def _changed(self, ident: int, stated: StatedSession) -> Prepared | None:
         """Return what to show of a session; None if that is shown. The core knows it now."""
         row = self._table.row(ident)
         if row is not None:
@@ -225,8 +237,21 @@ class ShownShard:
             self._kept.get(row.group.values.source, set()).discard(ident)
         if row is stated:
             return None
-        draft = stated if isinstance(stated, Draft) else Draft.of(stated.session)
-        return None if row is not None and _shows(row, draft, thoroughly=False) else draft
+        prepared = stated if isinstance(stated, Prepared) else self._links.prepare_again(stated)
+        is_shown = row is not None and self._shows(row, prepared, thoroughly=False)
+        return None if is_shown else prepared
+
+    def _shows(self, row: Row, prepared: Prepared, *, thoroughly: bool) -> bool:
+        """Return whether a row shows what is stated, but for revisions and the update_time.
+
+        The same may be encoded in several ways; which, only the thorough comparison looks at.
+        """
+        draft = prepared.draft
+        if self._links.stated(draft.id) != prepared.stated:
+            return False
+        if holds(row.piece, draft.body):
+            return True
+        return thoroughly and unassigned(row.session) == Session.FromString(draft.body)
 
     def _source_of(self, ident: int) -> str | None:
         """Return the source of a session that is shown for this shard; None if it is not."""
@@ -265,15 +290,3 @@ class ShownShard:
             self._table.unseen.pop(ident, None)
         self._table.remove_source(name)
         self._release(name)
-
-
-def _shows(row: Row, draft: Draft, *, thoroughly: bool) -> bool:
-    """Return whether a row shows what a draft would, but for revisions and the update_time.
-
-    The same may be encoded in several ways; which, only the thorough comparison looks at.
-    """
-    if holds(row.piece, draft.body):
-        return True
-    if not thoroughly:
-        return False
-    return unassigned(row.session) == Session.FromString(draft.body)
