@@ -169,6 +169,7 @@ def test_requests_are_counted_by_route_method_and_status() -> None:
     for method in ("HEAD", "BREW", "STIR"):
         ask(app, method=method)
     ask(app, "/events")
+    metrics.write()
     name = "sessiongate_http_request_duration_seconds_count"
     counts = {
         tuple(sample.labels[label] for label in ("route", "method", "status")): sample.value
@@ -200,6 +201,7 @@ def test_a_caller_that_leaves_before_the_answer_counts_as_such() -> None:
             await task
 
     asyncio.run(leave())
+    metrics.write()
     assert (
         metrics.registry.get_sample_value(
             "sessiongate_http_request_duration_seconds_count",

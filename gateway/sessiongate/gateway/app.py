@@ -113,6 +113,8 @@ def create_app(
             await watching.close()
             authenticator.close()
             names.close()
+            if metrics is not None:
+                metrics.write()
             if spans is not None:
                 spans.close()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_left
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import Scope
 
 from sessiongate.gateway.upstream.replica import Replica
-from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS
+from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS, Durations
 from sessiongate.runtime.telemetry.loop_lag import LoopLag
 
 # Values that callers choose must not become labels unchanged: they are unlimited in number.
@@ -19,30 +18,29 @@ _OTHER = "other"
 _EVERY = 1.0  # seconds between two checks of the replica
 
 
-class _Answered:
-    """The requests of one round of the event loop: they are written to their histogram together.
+# Seconds until what was counted is written for the process that shows it, all of it together.
+# Each observation of the library's takes two locks and writes two values to a file; a callback in
+# each round of the event loop costs a system call.
+_DELAY = 0.05
 
-    Each observation of the library's would take two locks, and write two values to the file.
-    """
+
+class _Answered(Durations):
+    """The requests of one kind that are not written to their histogram yet."""
+
+    __slots__ = ("_histogram",)
 
     def __init__(self, histogram: Histogram) -> None:
+        super().__init__()
         self._histogram = histogram
-        self._seconds = 0.0
-        self._counts = [0] * (len(LATENCY_BUCKETS) + 1)
-
-    def add(self, seconds: float) -> None:
-        """Note a request."""
-        self._seconds += seconds
-        self._counts[bisect_left(LATENCY_BUCKETS, seconds)] += 1
 
     def write(self) -> None:
         """Write what was noted since the last time."""
         # The library has no public way to add several values.
-        for number, count in enumerate(self._counts):
+        for number, count in enumerate(self.buckets):
             if count:
                 self._histogram._buckets[number].inc(count)
-        self._histogram._sum.inc(self._seconds)
-        self._seconds, self._counts = 0.0, [0] * len(self._counts)
+        self._histogram._sum.inc(self.seconds)
+        super().__init__()
 
 
 class GatewayMetrics:
@@ -105,10 +103,11 @@ class GatewayMetrics:
                 self._known[key] = known
         known.add(seconds)
         if not self._unwritten:
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_later(_DELAY, self.write)
         self._unwritten.add(known)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write what was counted and is not written yet; call it before the worker ends."""
         for answered in self._unwritten:
             answered.write()
         self._unwritten.clear()
