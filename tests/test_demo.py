@@ -160,7 +160,7 @@ def test_the_commands_that_it_prints_answer(demo: Demo) -> None:
         (r"webshop  shop  checkout  waiting", r"billing  shop  invoicing", "pgbouncer"),
         (r"warehouse  stock  picking  waiting", r"purchasing  stock  restock", "haproxy"),
     ):
-        through = rf"\d+s  through {application} \d+  127\.0\.0\.\d+:\d+\n"
+        through = rf"[\dsmh]+  through {application} \d+  127\.0\.0\.\d+:\d+\n"
         assert re.search(
             rf"─ \d+  \w+  {blocking}  idle in transaction  {through}.*  {waiting}  {through}",
             demo.run(blockers),
