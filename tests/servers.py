@@ -42,6 +42,10 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 _PORTS = range(20_000, 32_000)  # below those of net.ipv4.ip_local_port_range
+# This process's part of them, if several run the tests.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_given: set[int] = set()  # which may not be listened on yet
 _dice = random.SystemRandom()  # others may seed the usual one alike in all processes
 _LOCK = Path(tempfile.gettempdir()) / "sessiongate-tests-install.lock"
 
@@ -161,11 +165,13 @@ def write(path: Path, text: str | bytes) -> Path:
 def free_port() -> int:
     """Return a TCP port that is free now, for IPv4 and IPv6.
 
-    It is none that the kernel gives to connections, or to servers with port 0: another test
-    could take it before the server does.
+    It is none that the kernel gives to connections, or to servers with port 0, and none that this
+    was called for before: another test could take it before the server does.
     """
     while True:
-        port = _dice.choice(_PORTS)
+        port = _dice.choice(_PORTS[_WORKER::_WORKERS])
+        if port in _given:
+            continue
         with suppress(OSError):
             if not socket.has_dualstack_ipv6():
                 probe = socket.create_server(("0.0.0.0", port))
@@ -173,6 +179,7 @@ def free_port() -> int:
                 address = ("::", port)
                 probe = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=True)
             probe.close()
+            _given.add(port)
             return port
 
 

@@ -142,7 +142,9 @@ def test_this_machines_connections_are_shown() -> None:
         port = listener.getsockname()[1]
         with channel(program.grpc) as opened:
             found = SessionServiceStub(opened).ListSessions(ListSessionsRequest()).sessions
-        (mine,) = (each for each in found if each.port == client.getsockname()[1])
+        # To another server, another client may have the same port.
+        ends = f"127.0.0.1:{port}<-127.0.0.1:{client.getsockname()[1]}"
+        (mine,) = (each for each in found if each.native_id == ends)
         attributes = get(program, f"/v1/sessions/{mine.id}").json()["data"]["attributes"]
         assert attributes["remote"] == "127.0.0.1"
         assert attributes["state"] == "Session started"
