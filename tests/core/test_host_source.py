@@ -151,7 +151,8 @@ def test_a_client_that_comes_back_from_its_port_is_another_session(source: Sourc
             with socket.socket() as client:
                 # Close with a reset, so that both ends are free at once.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                client.bind(("127.0.0.1", back))
+                # From an address whose port no other test takes meanwhile.
+                client.bind(("127.7.7.7", back))
                 client.connect(("127.0.0.1", port))
                 back = client.getsockname()[1]
                 server, _ = listener.accept()
@@ -166,7 +167,8 @@ def test_a_listener_that_changes_hands_is_another_session(source: Source) -> Non
     keys = set[str]()
     port = 0
     for _ in range(2):
-        with socket.create_server(("127.0.0.1", port)) as listener:
+        # On an address whose port no other test takes meanwhile.
+        with socket.create_server(("127.7.7.7", port)) as listener:
             port = listener.getsockname()[1]
             ((key,),) = [[item.key for item in on_port(source, port)]]
             keys.add(key)

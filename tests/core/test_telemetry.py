@@ -90,7 +90,7 @@ def run(
 
     async def main() -> None:
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(PATIENCE),
             Core(config) as core,
             grpc.aio.insecure_channel(core.address) as channel,
         ):
