@@ -12,6 +12,7 @@ from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus, WatchChanges
+from tests.servers import PATIENCE
 
 FAR = 3600.0  # seconds that no test waits
 
@@ -99,7 +100,7 @@ def test_a_change_or_the_end_wakes_all_who_wait(close: bool) -> None:
             log.close()
         else:
             append(log)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*waits, log.wait(0, FAR))
         assert not log._waiting
 

@@ -24,6 +24,7 @@ from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import SourceState
 from tests.core.sources import ScriptedSource, seen
+from tests.servers import PATIENCE
 
 
 class Scene:
@@ -723,7 +724,7 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
         )
         await collector.start()
         await asyncio.sleep(0)  # both observations are under way now
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await collector.close()
         assert good.closed
         await ledger.close()

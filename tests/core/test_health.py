@@ -27,6 +27,7 @@ from sessiongate.v1.service_names import (
     SOURCE_SERVICE,
 )
 from tests.core.sources import ScriptedSource
+from tests.servers import PATIENCE
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
@@ -48,7 +49,7 @@ def run(
             limits=limits or CoreLimits(),
         )
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(PATIENCE),
             Core(config) as core,
             grpc.aio.insecure_channel(core.address) as channel,
         ):

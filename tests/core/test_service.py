@@ -40,6 +40,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, SourceState
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
 from tests.core.sources import ScriptedSource
+from tests.servers import PATIENCE
 
 DOCUMENT = Path(__file__).parent.parent / "data" / "sessions.json"
 
@@ -450,7 +451,7 @@ def test_a_failed_call_leaves_nothing_to_the_search_for_garbage() -> None:
             for _ in range(3):
                 await failing(client.stub.GetSession(GetSessionRequest(id=99)))
                 await failing(client.stub.ListSessions(ListSessionsRequest(page_size=-1)))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while aborted():  # noqa: ASYNC110 - the last call may end a little later
                     await asyncio.sleep(0.01)
         finally:

@@ -34,6 +34,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.core.copies import Copy
+from tests.servers import PATIENCE
 
 MIB = 1024 * 1024
 # A window that does not grow, so that a stopped reader is noticed at once.
@@ -152,7 +153,7 @@ def run(
     ready: bool = True,
 ) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30), scene(sessions, ready=ready) as stage:
+        async with asyncio.timeout(PATIENCE), scene(sessions, ready=ready) as stage:
             await test(stage)
 
     asyncio.run(main())

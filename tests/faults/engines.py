@@ -18,7 +18,7 @@ from tests.closing import Closing
 from tests.core.engines import ROLE
 from tests.polling import eventually
 from tests.postgres import PASSWORD, SUPERUSER
-from tests.servers import Server, free_port, prepare, private_folder, require, write
+from tests.servers import PATIENCE, Server, free_port, prepare, private_folder, require, write
 
 _STANDBY = "standby"
 _DATABASE = "ledger"
@@ -51,7 +51,7 @@ class Node:
         """Where superusers connect."""
         return (
             f"host=127.0.0.1 port={self.port} user={SUPERUSER} password='{PASSWORD}'"
-            " sslmode=disable connect_timeout=30"
+            f" sslmode=disable connect_timeout={PATIENCE:.0f}"
         )
 
     def remove(self) -> None:

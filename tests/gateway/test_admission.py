@@ -17,6 +17,7 @@ from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.limits import Limits
 from tests.gateway.asgi import Exchange, Headers
+from tests.servers import PATIENCE
 
 LIMITS = Limits(max_url=30, max_headers=100, max_body=10, max_requests=2, max_streams=2)
 
@@ -64,7 +65,7 @@ class House:
 def run(test: Callable[[House], Awaitable[None]], limits: Limits = LIMITS) -> None:
     async def main() -> None:
         house = House(limits)
-        async with asyncio.timeout(20), house.app.watching():
+        async with asyncio.timeout(PATIENCE), house.app.watching():
             await test(house)
 
     asyncio.run(main())

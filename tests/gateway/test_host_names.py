@@ -85,7 +85,7 @@ def run(
     core: str, view: str, look_up: LookUp, test: Callable[[httpx.AsyncClient], Awaitable[None]]
 ) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), in_process(core, look_up, **VIEWS[view]) as http:
+        async with asyncio.timeout(LONG), in_process(core, look_up, **VIEWS[view]) as http:
             await test(http)
 
     asyncio.run(main())

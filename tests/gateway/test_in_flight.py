@@ -25,7 +25,7 @@ LARGE = 10 * SMALL
 
 def run(test: Callable[[InFlight], Awaitable[None]], limit: int = 2 * LARGE) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG):
             await test(InFlight(limit * 4 // 3 + 1))
 
     asyncio.run(main())

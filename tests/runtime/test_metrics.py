@@ -29,6 +29,7 @@ from sessiongate.runtime.telemetry.loop_lag import LoopLag
 from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry
 from tests.certificates import Authority, Pair
 from tests.credentials import CredentialFiles, cases
+from tests.servers import PATIENCE
 
 WORKER = """
 import sys
@@ -149,7 +150,7 @@ def exporter(either_loop: None) -> Iterator[str]:
 
 def connect(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=20)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def test_metrics_are_shown_to_a_prometheus_server(exporter: str) -> None:
@@ -284,7 +285,7 @@ def test_a_new_certificate_is_shown_from_the_next_connection(
     def serial() -> str:
         place = httpx.URL(exporter.url)
         with (
-            socket.create_connection((place.host, place.port or 0), timeout=20) as plain,
+            socket.create_connection((place.host, place.port or 0), timeout=PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as connection,
         ):
             connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")

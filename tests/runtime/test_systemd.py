@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessiongate.runtime.systemd import READY, STOPPING, Notifier
+from tests.servers import PATIENCE
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])
@@ -18,7 +19,7 @@ def test_the_service_manager_is_told(
     name = str(tmp_path / "notify") if kind == "file" else f"@sessiongate-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0", 1))
-        manager.settimeout(20)
+        manager.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         notify = Notifier()
         assert "NOTIFY_SOCKET" not in os.environ
