@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -38,17 +39,23 @@ class Echo:
         self.left = asyncio.Event()
         self._asked = asyncio.Event()
         self.prompt = 0  # requests that were answered at once
+        self.heads = 0  # that it was asked about
 
-    def at_once(self, scope: Scope, most: int) -> Message | None:
+    def at_once(self, scope: Scope) -> Callable[[int], Message | None]:
         """Answer /known at once."""
-        length = int(scope["query_string"] or b"1") if scope["path"] == "/known" else most + 1
-        if length > most:
-            return None
-        self.prompt += 1
-        self._asked.set()
-        body = b"x" * length
-        head = b"a: b\r\ncontent-length: %d\r\n" % len(body)
-        return {"type": WHOLE, "status": 200, "head": head, "body": body}
+        self.heads += 1
+
+        def answer(most: int) -> Message | None:
+            length = int(scope["query_string"] or b"1") if scope["path"] == "/known" else most + 1
+            if length > most:
+                return None
+            self.prompt += 1
+            self._asked.set()
+            body = b"x" * length
+            head = b"a: b\r\ncontent-length: %d\r\n" % len(body)
+            return {"type": WHOLE, "status": 200, "head": head, "body": body}
+
+        return answer
 
     async def answered(self, count: int) -> None:
         """Wait until that many requests have arrived, at whatever they are answered."""
@@ -101,8 +108,9 @@ class Echo:
 class Served:
     """A worker that serves an `Echo`, and connections to it."""
 
-    def __init__(self, app: Echo, address: tuple[str, int]) -> None:
+    def __init__(self, app: Echo, worker: Worker, address: tuple[str, int]) -> None:
         self.app = app
+        self.worker = worker
         self.address = address
 
     @asynccontextmanager
@@ -132,7 +140,7 @@ def run(test: Callable[[Served], Awaitable[None]], limits: Limits = LIMITS) -> N
             worker = Worker(app, listener, limits, at_once=app.at_once)
             serving = asyncio.create_task(worker.serve(stopping))
             async with asyncio.timeout(LONG):
-                await test(Served(app, listener.getsockname()))
+                await test(Served(app, worker, listener.getsockname()))
             stopping.set()
             app.gate.set()
             await serving
@@ -572,6 +580,58 @@ def test_what_is_known_is_sent_at_once_unless_something_follows() -> None:
         whole = await served.exchange(get(b"/known", b"a: b"))
         assert (app.prompt, len(app.scopes)) == (3, 6)
         assert b"connection: close" in whole
+
+    run(test)
+
+
+def test_a_head_that_is_sent_again_is_looked_at_once_and_no_request_sees_another() -> None:
+    async def test(served: Served) -> None:
+        app = served.app
+        async with served.connected() as (reader, writer):
+            for count in range(1, 4):
+                writer.write(get(b"/known", close=False))
+                await app.answered(count)
+            assert app.heads == 1
+            long = b"x: " + b"x" * 300  # remembered like the others
+            for number, extra in enumerate((long, long, long[:-1] + b"y", long)):
+                writer.write(get(b"/a", extra, b"Content-Length: 1", close=False) + b"%d" % number)
+                await reader.readuntil(b"/a?")
+                await app.asked(number + 1)
+                app.scopes[number]["headers"].clear()  # an application may do as it likes
+                app.scopes[number]["state"]["mine"] = number
+        assert app.bodies == [b"0", b"1", b"2", b"3"]
+        assert [scope["state"] for scope in app.scopes] == [{"mine": each} for each in range(4)]
+        whole = await served.exchange(get(b"/a", long))
+        assert whole.startswith(b"HTTP/1.1 200 ")
+
+    run(test)
+
+
+def test_headers_of_a_head_that_is_sent_again_are_whole() -> None:
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            for value in (b"1", b"1", b"2", b"2", b"1"):
+                writer.write(get(b"/a", b"a: " + value, close=False))
+                await reader.readuntil(b"/a?")
+                seen.append([*served.app.scopes[-1]["headers"]])
+                served.app.scopes[-1]["headers"].clear()
+
+    run(test)
+    values = [dict(headers)[b"a"] for headers in seen]
+    assert values == [b"1", b"1", b"2", b"2", b"1"]
+
+
+def test_a_connection_at_rest_keeps_no_head() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            for rest, heads in ((0.0, 1), (0.0, 1), (10.0, 1), (0.0, 2)):
+                writer.write(get(b"/known", close=False))
+                await reader.readuntil(b"\r\n\r\nx")
+                assert served.app.heads == heads
+                [connection] = served.worker._open
+                connection.check(monotonic() + rest)
 
     run(test)
 

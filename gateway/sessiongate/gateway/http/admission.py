@@ -84,13 +84,18 @@ class Admission:
             current.reset(token)
 
     def refuses(self, scope: Scope) -> bool:
-        """Return whether a request would be refused, or become an event stream."""
-        error, is_opening = self._refusal(scope, _address(scope))
+        """Return whether each request with this head is refused, or becomes an event stream."""
+        error, is_opening = self._refusal_of_head(scope)
         return is_opening or error is not None
+
+    def is_full(self, scope: Scope) -> bool:
+        """Return whether there is no room for a request now that asks for no event stream."""
+        return self._overload(_address(scope), opening=False) is not None
 
     async def _admit(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:
         address = _address(scope)
-        error, response.opening = self._refusal(scope, address)
+        error, response.opening = self._refusal_of_head(scope)
+        error = error or self._overload(address, opening=response.opening)
         if error is not None:
             await _refuse(error, scope, receive, response)
             return
@@ -125,8 +130,8 @@ class Admission:
         else:
             self._streams -= 1
 
-    def _refusal(self, scope: Scope, address: str) -> tuple[Error | None, bool]:
-        """Return the error, if any, and whether an event stream is asked for."""
+    def _refusal_of_head(self, scope: Scope) -> tuple[Error | None, bool]:
+        """Return the error of a head, if any, and whether it asks for an event stream."""
         limits, opening = self._limits, False
         query = scope["query_string"]
         length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
@@ -148,12 +153,17 @@ class Admission:
             error = self._body_refusal(*body)
             if error is not None:
                 return error, opening
-        if opening:
-            return None if self._has_room() else self._too_many_streams(), opening
-        room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
-        if room <= 0 and (address in self._of or -room >= limits.max_requests):
-            return Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly"), opening
         return None, opening
+
+    def _overload(self, address: str, *, opening: bool) -> Error | None:
+        """Return the error if there is no room for a request from an address now."""
+        if opening:
+            return None if self._has_room() else self._too_many_streams()
+        most = self._limits.max_requests
+        room = most - (len(self._running) - self.resting.count - self._opening)
+        if room <= 0 and (address in self._of or -room >= most):
+            return Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly")
+        return None
 
     def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
         allowed = self._limits.max_body

@@ -1,12 +1,17 @@
 """Remembered responses that are sent as soon as their request has arrived, without a task.
 
 To start a task for a request, and to await each middleware, takes longer than all of their work.
+Who asks again on a connection mostly sends the same head, so what depends on nothing else is
+decided once for a head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
+from typing import TypeAlias
 
 from starlette.types import Message, Scope
 
@@ -16,10 +21,15 @@ from sessiongate.gateway.http.cross_origin import CrossOrigin
 from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.normalize_path import NormalizePath
 from sessiongate.gateway.http.request_log import RequestLog
-from sessiongate.gateway.http.response_cache import ResponseCache
+from sessiongate.gateway.http.response_cache import Key, ResponseCache, key_of
 from sessiongate.gateway.http.response_tracker import with_request_id
 from sessiongate.gateway.http.trusted_hosts import TrustedHosts
-from sessiongate.runtime.telemetry.correlation import from_headers
+from sessiongate.runtime.telemetry.correlation import CORRELATION_HEADERS, from_headers
+
+# Returns the whole response, if it is remembered and right, to a request whose head has been looked
+# at before. Its body has at most as many bytes as given. What is returned is logged and counted:
+# send it.
+Answer: TypeAlias = Callable[[int], Message | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +48,52 @@ class AtOnce:
     cache: ResponseCache
     log: RequestLog
 
-    def __call__(self, given: Scope, most: int) -> Message | None:
-        """Return the whole response to a request, if it is remembered and right.
-
-        Its body has at most ``most`` bytes. What is returned is logged and counted: send it.
-        """
+    def __call__(self, given: Scope) -> Answer:
+        """Return what answers requests of one connection that have this head, and no body."""
         if given["method"] != "GET":
-            return None
-        began = monotonic()
+            return _never
         scope = {**given, "state": {}}
         if self.forwarded is not None:
             self.forwarded.apply(scope)
         if self.admission.refuses(scope) or self.hosts.refusal(scope) is not None:
-            return None
+            return _never
         self.path.apply(scope)
-        if self.authentication is not None and not self.authentication.recognizes(scope):
+        mark = None
+        if self.authentication is not None:
+            mark = self.authentication.mark(scope)
+            if mark is None:
+                return _never
+        _, key = key_of(scope)
+        correlating = [pair for pair in scope["headers"] if pair[0] in CORRELATION_HEADERS]
+        return partial(self._answer, scope, mark, key, correlating)
+
+    def _answer(
+        self,
+        scope: Scope,
+        mark: bytes | None,
+        key: Key,
+        correlating: Sequence[tuple[bytes, bytes]],
+        most: int,
+    ) -> Message | None:
+        """Decide what may differ from request to request."""
+        began = monotonic()
+        if self.admission.is_full(scope):
             return None
-        message = self.cache.remembered(scope)
+        if mark is not None and not self._recognizes(mark, scope):
+            return None
+        message = self.cache.remembered(key, scope)
         if message is None or len(message["body"]) > most:
             return None
-        correlation = from_headers(scope["headers"])
+        correlation = from_headers(correlating)
         with_request_id(message, correlation.request_id.encode())
         if self.cross_origin is not None:
             self.cross_origin.allow(scope, message)
         self.log.ended(scope, message["status"], monotonic() - began, correlation)
         return message
+
+    def _recognizes(self, mark: bytes, scope: Scope) -> bool:
+        return self.authentication is not None and self.authentication.recognizes(mark, scope)
+
+
+def _never(most: int) -> None:
+    """Answer nothing: each request with this head takes its usual way."""

@@ -55,9 +55,14 @@ class AuthenticationMiddleware:
         finally:
             caller.reset(before)
 
-    def recognizes(self, scope: Scope) -> bool:
-        """Return whether the credentials were accepted a moment ago; if so, name the caller."""
-        identity = self._authenticator.known(_authorization(scope["headers"]))
+    def mark(self, scope: Scope) -> bytes | None:
+        """Return the mark of a request's credentials, which does not reveal them; None without."""
+        authorization = _authorization(scope["headers"])
+        return None if authorization is None else self._authenticator.mark(authorization)
+
+    def recognizes(self, mark: bytes, scope: Scope) -> bool:
+        """Return whether credentials were accepted a moment ago; if so, name the caller."""
+        identity = self._authenticator.marked(mark)
         if identity is None:
             return False
         scope["user"] = identity.name

@@ -45,11 +45,11 @@ _BESIDE = 1024  # bytes that a response needs besides its body
 # Offers a response to GET to be remembered.
 Remember: TypeAlias = Callable[[BodyResponse, "Validity"], None]
 # The base of URLs, the raw path, the query, and the headers passed on.
-_Key: TypeAlias = tuple[object, ...]
+Key: TypeAlias = tuple[object, ...]
 
 
-def _key(scope: Scope) -> tuple[list[tuple[bytes, bytes]], _Key]:
-    """Return the headers that are passed on, and the key."""
+def key_of(scope: Scope) -> tuple[list[tuple[bytes, bytes]], Key]:
+    """Return the headers that are passed on, and the key of the response to a GET."""
     headers = [pair for pair in scope["headers"] if pair[0] in PASSED_ON]
     return headers, (
         scope["state"]["base_url"],
@@ -126,7 +126,7 @@ class ResponseCache:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._seen: set[int] = set()  # hashes of requests
         self._bytes = 0
         self._is_timed = False  # whether all will be let go
@@ -136,7 +136,7 @@ class ResponseCache:
             await self._app(scope, receive, send)
             return
         state = scope["state"]
-        headers, key = _key(scope)
+        headers, key = key_of(scope)
         response = self._find(key, scope)
         if response is not None:
             await response(scope, receive, send)
@@ -151,13 +151,12 @@ class ResponseCache:
         finally:
             del state["remember"]  # it refers to the scope: only a search would free both
 
-    def remembered(self, scope: Scope) -> Message | None:
+    def remembered(self, key: Key, scope: Scope) -> Message | None:
         """Return the whole response to a GET, if it is remembered, right and in one part."""
-        _, key = _key(scope)
         response = self._find(key, scope)
         return None if response is None else response.message()
 
-    def _find(self, key: _Key, scope: Scope) -> WrittenResponse | None:
+    def _find(self, key: Key, scope: Scope) -> WrittenResponse | None:
         entry = self._entries.get(key)
         if entry is None or not entry.validity.holds(int(time.time())):
             return None
@@ -178,7 +177,7 @@ class ResponseCache:
         self._time()
         return False
 
-    def _offer(self, key: _Key, scope: Scope, response: BodyResponse, validity: Validity) -> None:
+    def _offer(self, key: Key, scope: Scope, response: BodyResponse, validity: Validity) -> None:
         url = len(scope["raw_path"]) + len(scope["query_string"])
         size = (
             _BESIDE + url + sum(len(value) for _, value in scope["headers"]) + response.shared.size
@@ -188,7 +187,7 @@ class ResponseCache:
                 key, _Entry(WrittenResponse(response), validity, scope.get("route"), size)
             )
 
-    def _remember(self, key: _Key, entry: _Entry) -> None:
+    def _remember(self, key: Key, entry: _Entry) -> None:
         before = self._entries.pop(key, None)
         self._entries[key] = entry
         self._bytes += entry.size - (before.size if before else 0)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Scope
 
 from sessiongate.gateway.jsonapi.errors import Error
 from sessiongate.gateway.limits import STALLED, Limits
-from sessiongate.gateway.server.http1_request import MALFORMED, RequestHead, parse_head, too_long
+from sessiongate.gateway.server.http1_request import MALFORMED, HeadParser, RequestHead, too_long
 from sessiongate.gateway.server.http1_response import (
     AnswerAtOnce,
     Http1Response,
@@ -38,6 +38,8 @@ _LINGER_BYTES = 1024 * 1024
 # A connection is idle if it is unused for this many seconds longer than a request may take:
 # more than the seconds between two keep-alive comments of an event stream.
 _IDLE = 60.0
+# Seconds without a request after which a connection no longer keeps the head of the last one.
+_RESTING = 5.0
 # Seconds for a request to arrive on an idle connection once the worker stops.
 PARTING = 0.25
 
@@ -98,16 +100,10 @@ class Http1(asyncio.Protocol):
         self._transport = transport
         self._room = asyncio.Event()
         self._room.set()
+        self._heads = HeadParser(transport, self._limits.max_body)
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._most = part_size(is_tls=self._is_tls)
         limit_unsent(transport, is_tls=self._is_tls)
-        # The addresses are None if the client has disconnected already.
-        client, server = map(transport.get_extra_info, ("peername", "sockname"))
-        self._facts = {
-            "scheme": "https" if self._is_tls else "http",
-            "client": client and client[:2],
-            "server": server and server[:2],
-        }
         self._connections.add(self)
         self.was_open = True
         self._set_deadline()
@@ -175,7 +171,10 @@ class Http1(asyncio.Protocol):
         if left or self._response is not None:
             return
         longest = _LINGER if self._lingering else self._limits.request_timeout + _IDLE
-        if now - self._since > longest:
+        idle = now - self._since
+        if idle > _RESTING:
+            self._heads.forget()
+        if idle > longest:
             self._transport.abort()
 
     def _set_deadline(self) -> None:
@@ -252,7 +251,8 @@ class Http1(asyncio.Protocol):
             keep_alive=keep_alive,
             body=body,
         )
-        self._task = asyncio.get_running_loop().create_task(self._answer(request.scope, response))
+        answering = self._answer(request.own_scope(), response)
+        self._task = asyncio.get_running_loop().create_task(answering)
 
     async def _answer(self, scope: Scope, response: Http1Response) -> None:
         try:
@@ -330,7 +330,7 @@ class Http1(asyncio.Protocol):
             end += len(_END)
             self._searched = 0
             self._buffer = buffer[end:]
-            found = self._refusal or parse_head(buffer[:end], self._facts, self._limits.max_body)
+            found = self._refusal or self._heads.parse(buffer[:end])
             if isinstance(found, Error):
                 self._refuse(found, buffer)
             else:

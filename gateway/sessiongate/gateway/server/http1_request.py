@@ -6,13 +6,15 @@ clients should percent-encode but do not.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
+from starlette.types import Message, Scope
 
 from sessiongate.gateway.http.response_tracker import WHOLE
 from sessiongate.gateway.jsonapi.errors import Error
@@ -38,19 +40,62 @@ _NO_PATH = Error(400, "MALFORMED_REQUEST", "the request target must be a path")
 _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the request target must not have a fragment")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
-    """The parsed head of a request."""
+# Bytes of a head that is remembered for as long as its connection is used.
+_REMEMBERED = 2048
 
-    scope: dict[str, Any]
+
+@dataclass(slots=True)
+class RequestHead:
+    """The parsed head of a request, and of others that are the same."""
+
+    scope: Scope  # no request's own: see `own_scope`
     keep_alive: bool  # whether to keep the connection
     length: int  # bytes of the body to read
     is_read: bool  # whether these are the whole body
     expects_continue: bool  # whether the client waits for 100 (Continue)
+    at_once: Callable[[int], Message | None] | None = None  # once it is known: `AnswerAtOnce`
 
     def has_arrived(self, body: bytes) -> bool:
         """Return whether all of the body that is read has arrived."""
         return len(body) >= self.length
+
+    def own_scope(self) -> Scope:
+        """Return the scope of one request, which an application may change."""
+        return {**self.scope, "headers": [*self.scope["headers"]], "state": {}}
+
+
+class HeadParser:
+    """Parses the heads of one connection's requests, each of them as `parse_head` does.
+
+    Who asks again mostly sends the same head, so the same one is parsed only once.
+    """
+
+    __slots__ = ("_connection", "_last", "_max_body")
+
+    def __init__(self, transport: asyncio.Transport, max_body: int) -> None:
+        # The addresses are None if the client has disconnected already.
+        client, server = map(transport.get_extra_info, ("peername", "sockname"))
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self._connection = {
+            "scheme": "https" if is_tls else "http",
+            "client": client and client[:2],
+            "server": server and server[:2],
+        }
+        self._max_body = max_body
+        self._last: tuple[bytes, RequestHead] | None = None
+
+    def parse(self, head: bytes) -> RequestHead | Error:
+        """Parse the head of a request, up to its empty line."""
+        if self._last is not None and self._last[0] == head:
+            return self._last[1]
+        found = parse_head(head, self._connection, self._max_body)
+        if isinstance(found, RequestHead) and len(head) <= _REMEMBERED:
+            self._last = head, found
+        return found
+
+    def forget(self) -> None:
+        """Forget the last head, which may contain credentials."""
+        self._last = None
 
 
 def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> RequestHead | Error:

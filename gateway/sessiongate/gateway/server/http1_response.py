@@ -35,9 +35,9 @@ _STATUS_LINES = {
 _WITHOUT_BODY = (204, 304)
 
 
-# Returns the whole response to a request, if it is a GET and the response is known by now. It takes
-# the most bytes that the body may have.
-AnswerAtOnce: TypeAlias = Callable[[Scope, int], Message | None]
+# Returns, for the scope of a head, what answers each request with this head on its connection: it
+# returns the whole response, if it is known by now, given the most bytes that the body may have.
+AnswerAtOnce: TypeAlias = Callable[[Scope], Callable[[int], Message | None]]
 
 
 class Http1Response:
@@ -216,7 +216,9 @@ def whole_response(at_once: AnswerAtOnce | None, request: RequestHead, most: int
     """
     if at_once is None or request.length or request.scope["http_version"] != "1.1":
         return None
-    message = at_once(request.scope, most)
+    if request.at_once is None:
+        request.at_once = at_once(request.scope)
+    message = request.at_once(most)
     if message is None:
         return None
     return _begin(message) + _date(int(time())) + message["body"]  # type: ignore[no-any-return]

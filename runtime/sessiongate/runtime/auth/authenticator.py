@@ -44,7 +44,7 @@ class Authenticator:
         # By mark, a hash under a key that only this process knows: who sent these credentials,
         # and until when they are only confirmed, not read again.
         self._accepted: dict[bytes, tuple[Identity, float]] = {}
-        self._key = token_bytes(32)
+        self._marking = blake2b(key=token_bytes(32), digest_size=32)
         self._audience = credentials.token_audience
         self._certificates = credentials.certificates
         self._passwords = self._core_tokens = None
@@ -82,9 +82,11 @@ class Authenticator:
 
         It is what `authenticate` would return, without waiting for a coroutine.
         """
-        if authorization is None:
-            return None
-        identity, until = self._accepted.get(self._mark(authorization), (None, 0.0))
+        return None if authorization is None else self.marked(self.mark(authorization))
+
+    def marked(self, mark: bytes) -> Identity | None:
+        """Do the same as `known`, given the `mark` of the credentials."""
+        identity, until = self._accepted.get(mark, (None, 0.0))
         if identity is None or self._clock() >= until:
             return None
         try:
@@ -98,8 +100,11 @@ class Authenticator:
         if self._passwords:
             self._passwords.close()
 
-    def _mark(self, authorization: str) -> bytes:
-        return blake2b(authorization.encode(), key=self._key, digest_size=32).digest()
+    def mark(self, authorization: str) -> bytes:
+        """Return what stands for credentials here, and means nothing to any other process."""
+        hashed = self._marking.copy()
+        hashed.update(authorization.encode())
+        return hashed.digest()
 
     async def _read(self, authorization: str, address: str) -> Identity:
         match read_authorization(authorization):
@@ -110,7 +115,7 @@ class Authenticator:
         if identity.proof is not Proof.GATEWAY:  # which nothing confirms
             if len(self._accepted) >= _MOST:
                 self._accepted.clear()
-            self._accepted[self._mark(authorization)] = identity, self._clock() + ACCEPTED
+            self._accepted[self.mark(authorization)] = identity, self._clock() + ACCEPTED
         return identity
 
     async def _user(self, name: str, password: bytes, address: str) -> Identity:

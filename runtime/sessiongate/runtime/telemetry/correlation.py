@@ -27,7 +27,7 @@ _TRACESTATE = re.compile(r"[ -~]{1,512}")
 _PROCESS = os.urandom(8).hex()  # differs from process to process
 _NUMBERS = count()
 _KEYS = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
-_NAMES = frozenset(name.encode() for name in _KEYS)
+CORRELATION_HEADERS = frozenset(name.encode() for name in _KEYS)  # that a correlation is read from
 
 
 class Correlation(NamedTuple):
@@ -63,7 +63,7 @@ def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Correlation:
     """
     given: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name in _NAMES:
+        if name in CORRELATION_HEADERS:
             given[name] = b"" if name in given else value
     if not given:
         return Correlation(new_request_id())
