@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING
 
 import grpc
@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to im
     from prometheus_client.registry import Collector as MetricCollector
 
     from sessiongate.core.actions.actions import Actions
+    from sessiongate.core.collect.observer import StandbySource
     from sessiongate.runtime.telemetry.exporter import Exporter
     from sessiongate.runtime.telemetry.spans import Spans
 
@@ -71,13 +72,16 @@ class Core:
         config: CoreConfig,
         ledger: Ledger | None = None,
         metrics: Sequence[MetricCollector] = (),
+        standby_sources: Sequence[StandbySource] = (),
     ) -> None:
         """Use ``ledger``, which is open, and close it at the end; else open the configured one.
 
-        Show ``metrics`` beside the core's own.
+        Show ``metrics`` beside the core's own. Use ``standby_sources``, which are open, in place
+        of the configured ones of their names.
         """
         self._config = config
         self._given, self._more_metrics = ledger, metrics
+        self._standby_sources = standby_sources
         self._written: Ledger | None = None  # the ledger, if this core writes to it
         self.address = config.grpc  # the real port once started
         self._calls = CallCounts()
@@ -132,7 +136,9 @@ class Core:
         config = self._config
         if self._given is not None:
             closing.push_async_callback(self._given.close)
-        sources = open_sources(config)
+        given, self._standby_sources = self._standby_sources, ()
+        opened = {each.config.name: (each.config, each.source) for each in given}
+        sources = open_sources(config, opened)
         ledger = self._given
         if ledger is None:
             ledger = await open_ledger(
@@ -163,6 +169,7 @@ class Core:
             now=time.time_ns,
             max_session=config.limits.max_session,
             scopes=Scopes(config.network) if is_in_postgresql(config.ledger) else None,
+            prepared={each.config.name: each.prepared for each in given},
         )
         if self._spans is not None:
             self._trace(ledger, self._spans)
@@ -268,10 +275,16 @@ class Core:
         await self.stop()
 
 
-def open_sources(config: CoreConfig) -> list[tuple[SourceConfig, Source]]:
-    """Open the configured sources. Raises `ConfigError`."""
+def open_sources(
+    config: CoreConfig,
+    opened: Mapping[str, tuple[SourceConfig, Source]] = MappingProxyType({}),
+) -> list[tuple[SourceConfig, Source]]:
+    """Open the configured sources but those ``opened`` already, by name. Raises `ConfigError`."""
     try:
-        return [(_effective(source, config), open_source(source)) for source in config.sources]
+        return [
+            opened.get(source.name) or (_effective(source, config), open_source(source))
+            for source in config.sources
+        ]
     except SourceConfigError as error:
         raise ConfigError(str(error), "source") from None
 

@@ -10,14 +10,15 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sessiongate.core.collect.observer import Observer, StandbySource
+from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
-from sessiongate.core.fleet.observer import Observer
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.lock import LedgerError, LedgerRefusalError
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
@@ -55,7 +56,11 @@ class ShardCore:
         places = {source.name: _stated_place(source) for source in config.sources}
         entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
-        self._observer = Observer(lambda: open_sources(config), self._membership.tell)
+        self._observer = Observer(
+            *(lambda: open_sources(config), self._membership.tell),
+            *(config.limits.max_session, Scopes(config.network)),
+        )
+        self._sources: Sequence[StandbySource] = ()  # as the observer has left them
         self._metrics: list[MetricCollector] = []
         if config.core_metrics is not None:
             from sessiongate.core.fleet.metrics import ShardMetrics
@@ -80,7 +85,9 @@ class ShardCore:
             return
         # So that the metrics say that this core is active before it says that it is ready.
         await self._unless_stopped(self._membership.look())
-        core = Core(self._config, ledger, self._metrics)
+        sources, self._sources = self._sources, ()
+        core = Core(self._config, ledger, self._metrics, sources)
+        del sources
         try:
             if not await self._start(core, self._stop):
                 return
@@ -126,6 +133,7 @@ class ShardCore:
             async def waiting(active: ActiveCore | None) -> None:
                 if not server.is_open:
                     await self._note_address(await server.open())
+                self._observer.start()
                 before, server.active = server.active, active
                 if active is not None and (before is None or before.backend != active.backend):
                     log.warning(
@@ -134,11 +142,14 @@ class ShardCore:
                     )
                     self._has_stood_by = True
 
-            observing = asyncio.create_task(self._observer.run())
+            ledger: Ledger | None = None
             try:
-                return await self._unless_stopped(self._membership.stand_by(self._take, waiting))
+                ledger = await self._unless_stopped(self._membership.stand_by(self._take, waiting))
             finally:
-                observing.cancel()
+                self._sources = await self._observer.stop()
+                if ledger is None:
+                    await asyncio.gather(*(each.close() for each in self._sources))
+            return ledger
 
     async def _take(self) -> Ledger:
         config = self._config

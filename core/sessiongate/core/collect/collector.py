@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.places import refuse_exchange
+from sessiongate.core.collect.prepared import PreparedSessions
 from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.shared import Shared
@@ -40,12 +42,16 @@ class Collector:
         now: Callable[[], int],
         max_session: int = MAX_SESSION,
         scopes: Scopes | None = None,
+        prepared: Mapping[str, PreparedSessions] = MappingProxyType({}),
     ) -> None:
-        """State TCP links in the sessions, for fronts, if there are ``scopes``."""
+        """State TCP links in the sessions, for fronts, if there are ``scopes``.
+
+        Use what is ``prepared`` of each source, by name.
+        """
         self.terminations = Terminations()
         shared = Shared(
             *(table, ledger, Links(), FreeMemory(), stale_after, max_session, now),
-            *(scopes, self.terminations),
+            *(scopes, self.terminations, prepared),
         )
         self._table = table
         self._ledger = ledger

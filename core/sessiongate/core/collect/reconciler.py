@@ -68,6 +68,7 @@ class Reconciler:
             *(config.name, shared.table, shared.ledger, shared.links),
             *(shared.max_session, shared.now),
             None if shared.scopes is None else shared.scopes.of(config),
+            shared.prepared.get(config.name, {}),
         )
         self._incarnation = Incarnation(config.place)
         self._last: Observation | None = None
@@ -126,6 +127,7 @@ class Reconciler:
             await self._reconcile(observation)
             self._showing.progress()
             self._last = observation
+            self._showing.forget_prepared()
         self._observed_at = observed_at
 
     def target(self, ident: int) -> Target | None:

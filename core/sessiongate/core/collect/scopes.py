@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from sessiongate.core.sources.base import SourceConfig, TcpLink
@@ -77,6 +77,7 @@ class SourceScopes:
         return address if ip.is_global else f"{address}@{self._network}"
 
 
+@cache
 def machine_name() -> str:
     """Return what tells this machine, as its loopback is, from all others until it restarts.
 

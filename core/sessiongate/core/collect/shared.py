@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.prepared import PreparedSessions
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.base import Ledger
@@ -26,3 +27,4 @@ class Shared:
     now: Callable[[], int]
     scopes: Scopes | None = None  # if TCP links are stated, for fronts
     terminations: Terminations = field(default_factory=Terminations)
+    prepared: Mapping[str, PreparedSessions] = field(default_factory=dict)  # by source

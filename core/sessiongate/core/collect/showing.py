@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
 from sessiongate.core.collect.preparation import Preparation, Ready
+from sessiongate.core.collect.prepared import PreparedSessions
 from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.place import id_of
@@ -75,14 +76,15 @@ class Showing:
         links: Links,
         max_session: int,
         now: Callable[[], int],
-        scopes: SourceScopes | None = None,
+        scopes: SourceScopes | None,
+        prepared: PreparedSessions,
     ) -> None:
         self._source = source
         self._now = now
         self._table = table
         self._ledger = ledger
         self._links = links
-        self._preparation = Preparation(source, table, links, max_session, scopes)
+        self._preparation = Preparation(source, table, links, max_session, scopes, prepared)
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
@@ -137,6 +139,10 @@ class Showing:
                     getattr(more, name).extend(ids)
             seen += piece(more)
         return seen, _longer(longest, row.transaction, self._now())
+
+    def forget_prepared(self) -> None:
+        """Forget what was prepared for the first observation, which is shown."""
+        self._preparation.forget_prepared()
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
@@ -262,7 +268,7 @@ class Showing:
             row = ready.row
             if row is None or row.transaction is None:
                 continue
-            activity = ready.session.activity
+            activity = ready.decoded.activity
             if activity.transaction_start_time.ToNanoseconds() != row.transaction:
                 longest = _longer(self._longest.get(row.id), row.transaction, self._now())
                 if longest is not None:
@@ -307,7 +313,7 @@ class Showing:
         for ident in effects.removals:
             self._links.forget(ident)
         drafts = [*filter(None, map(self._preparation.draft, ready))]
-        linked.difference_update(effects.removals, (each.session.id for each in ready))
+        linked.difference_update(effects.removals, (each.ident for each in ready))
         drafts += self._preparation.relinked(linked)
         self._table.show(drafts, effects.removals)
 

@@ -23,6 +23,7 @@ _STATUS_BYTES = 1024  # of a text about the state of a source
 _SHARE = 16
 _LINKS = ("upstream_ids", "downstream_ids")
 _ID_BYTES = 10  # of a link, at most
+_PLACE_BYTES = 32  # of an id and a start, at most
 _OF_TABLE = ("revision", "identity_revision", "update_time")  # it sets them again
 # Of those, the lists of links without their ids, and their names if cut.
 _ADDED_BYTES = 96
@@ -57,6 +58,11 @@ def truncate(session: Session, limit: int) -> Session:
             names.add(name)
     _name(cut, names)
     return cut
+
+
+def leaves_room(session: Session, limit: int) -> bool:
+    """Return whether `truncate` leaves a session as it is, also with an id and a start."""
+    return bool(session.ByteSize() + _PLACE_BYTES <= limit - limit // _SHARE)
 
 
 def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], limit: int) -> None:

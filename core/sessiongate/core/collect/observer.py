@@ -1,0 +1,134 @@
+"""Reads the sources of a core that stands by, so that it could take them over at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from sessiongate.core.collect.prepared import PreparedSessions, prepared_session
+from sessiongate.core.collect.scopes import Scopes
+from sessiongate.core.sources.base import Observation, Source, SourceConfig, SourceError
+from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.table.row import Values
+from sessiongate.runtime.memory import FreeMemory, untrack
+
+log = logging.getLogger(__name__)
+
+OBSERVE_EVERY = 30.0  # seconds between two rounds
+_END_TIMEOUT = 1.0  # seconds that a source may take to end an observation that is not wanted
+
+
+class StandbySource:
+    """A source that is read while the core stands by, and its sessions as they were last read."""
+
+    def __init__(
+        self, config: SourceConfig, source: Source, max_session: int, scopes: Scopes | None
+    ) -> None:
+        self.config, self.source = config, source
+        self.prepared: PreparedSessions = {}
+        self.is_read = False  # at this moment
+        self._max_session = max_session
+        self._scopes = None if scopes is None else scopes.of(config)
+
+    async def fault(self) -> str:
+        """Read the source; return why that failed, if it did."""
+        self.is_read = True
+        try:
+            async with asyncio.timeout(self.config.timeout):
+                observation = await self.source.observe()
+            if not isinstance(observation, Observation):
+                got = type(observation).__name__
+                raise SourceError(f"observe() must return an Observation, got {got}")
+            await self._prepare(observation)
+        except TimeoutError:
+            return f"did not respond within {self.config.timeout:g} s"
+        except (Exception, SystemExit) as error:
+            return str(error) or type(error).__name__
+        finally:
+            self.is_read = False
+        return ""
+
+    async def _prepare(self, observation: Observation) -> None:
+        """Prepare the sessions that differ from those before, in short turns."""
+        pace, before = Pace(), self.prepared
+        prepared: PreparedSessions = {}
+        shared: dict[Values, Values] = {}  # many sessions have the same
+        for item in observation.sessions[: self.config.max_sessions]:
+            if (found := before.get(item)) is not None:
+                shared.setdefault(found.values, found.values)
+            else:
+                found = prepared_session(
+                    item, self.config.name, self._max_session, self._scopes, shared
+                )
+            if found is not None:
+                prepared[item] = found
+            await pace.pause()
+        untrack(prepared)
+        self.prepared = prepared
+
+    async def close(self) -> None:
+        """Close the source; one that hangs or fails is abandoned."""
+        try:
+            async with asyncio.timeout(self.config.timeout):
+                await self.source.close()
+        except Exception as error:
+            log.warning("source %s failed to close: %s", self.config.name, type(error).__name__)
+
+
+class Observer:
+    """Reads one source after the other, from `start` to `stop`, again and again."""
+
+    def __init__(
+        self,
+        open_sources: Callable[[], Sequence[tuple[SourceConfig, Source]]],
+        tell: Callable[[Sequence[str]], Awaitable[None]],
+        max_session: int,
+        scopes: Scopes | None,
+    ) -> None:
+        """``tell`` is told after each round which sources could not be read."""
+        self._open, self._tell = open_sources, tell
+        self._max_session, self._scopes = max_session, scopes
+        self._sources: list[StandbySource] = []
+        self._unreadable: tuple[str, ...] = ()
+        self._memory = FreeMemory()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, unless this has begun."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> Sequence[StandbySource]:
+        """End; hand over the sources, which are open, except those that do not end a reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=_END_TIMEOUT)
+        sources, self._sources, self._task = self._sources, [], None
+        return [each for each in sources if not each.is_read]
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if not self._sources:
+                    way = self._max_session, self._scopes
+                    self._sources = [StandbySource(*each, *way) for each in self._open()]
+                await self._round()
+            except Exception:
+                log.exception("reading the sources while standing by failed")
+            await asyncio.sleep(OBSERVE_EVERY)
+
+    async def _round(self) -> None:
+        found = []
+        for each in self._sources:
+            if fault := await each.fault():
+                name = each.config.name
+                found.append(name)
+                if name not in self._unreadable:
+                    log.warning(
+                        "source %s cannot be read by this core, which stands by: %s",
+                        *(name, fault),
+                    )
+        self._unreadable = tuple(found)
+        self._memory.give_back_soon()
+        await self._tell(self._unreadable)
