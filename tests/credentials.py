@@ -47,8 +47,11 @@ def basic(name: str = USER, password: str = PASSWORD) -> str:
 
 
 def bearer(**claims: Any) -> str:
-    """Make a value of Authorization: a token, a valid one by default."""
-    known = {"sub": "bob", "aud": "sessiongate", "exp": time.time() + 600, **claims}
+    """Make a value of Authorization: a token, a valid one by default.
+
+    It is valid for a day: the tests may begin long after their modules, and tokens, were made.
+    """
+    known = {"sub": "bob", "aud": "sessiongate", "exp": time.time() + 86_400, **claims}
     return "Bearer " + jwt.encode(known, SECRET, "HS256")
 
 
