@@ -70,6 +70,11 @@ class Fronted:
         self.cores.append(ServedTable(len(self.cores) + 1, *sources))
         return self.cores[-1]
 
+    async def heard(self) -> None:
+        """Wait until it is ready, and hears all shards, which may take longer."""
+        await self.table.ready.wait()
+        await _becomes(lambda: all(shard.is_heard for shard in self.front.shards.values()))
+
     def ids(self) -> list[int]:
         self.table.deadlines.enforce()
         return [row.id for row in self.table.following(0, 100_000)]
@@ -110,7 +115,7 @@ def test_the_sessions_of_two_shards_are_one_list() -> None:
         stage.front.follow(
             {"one": await one.serve(made("a", [1, 4])), "two": await two.serve(made("b", [2]))}
         )
-        await stage.table.ready.wait()
+        await stage.heard()
         assert stage.ids() == [1, 2, 4]
         assert stage.table.unreachable == []
         two.table.apply(made("b", [3]), [2])
@@ -132,7 +137,7 @@ def test_another_core_takes_over_without_an_event() -> None:
         many = made("a", range(1, 3 * STEP_CHANGES))
         former, latter = stage.core("a"), stage.core("a")
         stage.front.follow({"one": await former.serve(many)})
-        await stage.table.ready.wait()
+        await stage.heard()
         steps = stage.table.log.between(1, stage.table.revision)
         assert max(len(step.new) for step in steps) <= STEP_CHANGES
         before = stage.table.revision
@@ -153,7 +158,7 @@ def test_a_core_that_hangs_is_named_and_its_sessions_go_after_a_while() -> None:
         one, two = stage.core("a"), stage.core("b")
         cores = {"one": await one.serve(made("a", [1])), "two": await two.serve(made("b", [2]))}
         stage.front.follow(cores)
-        await stage.table.ready.wait()
+        await stage.heard()
         await two.server.stop(0)
         await _becomes(lambda: stage.table.unreachable == ["b"])
         assert "core core-2 (127.0.0.1:" in stage.table.source("b").error
@@ -174,7 +179,7 @@ def test_another_core_at_the_address_of_one_that_is_gone_is_not_taken_for_it() -
         gone, other = stage.core("a"), stage.core("b")
         core = await gone.serve(made("a", [1]))
         stage.front.follow({"one": core})
-        await stage.table.ready.wait()
+        await stage.heard()
         another = await other.serve(made("b", [2]))
         stage.front.follow({"one": core._replace(address=another.address)})
         following = stage.front.shards["one"].following
@@ -214,7 +219,7 @@ def test_an_act_that_a_core_refuses_before_it_looks_is_not_done() -> None:
         standing_by = CoreStandbyError("this core stands by", shard="one")
         add_refusals((SESSION_ACTION_SERVICE,), core.server, lambda: standing_by)
         stage.front.follow({"one": await core.serve(made("a", [1]))})
-        await stage.table.ready.wait()
+        await stage.heard()
         lookup = Lookup(stage.table, one)
         actions = ForwardedActions(stage.table, stage.front, lookup, refusal_of)
         with pytest.raises(SourceUnreachableError, match="nothing was done: this core stands by"):
@@ -228,7 +233,7 @@ def test_two_sessions_with_one_id_are_not_mixed_up(caplog: pytest.LogCaptureFixt
         one, two = stage.core("a"), stage.core("b")
         cores = {"one": await one.serve(made("a", [1]))}
         stage.front.follow(cores)
-        await stage.table.ready.wait()
+        await stage.heard()
         cores["two"] = await two.serve(made("b", [1, 2]))
         stage.front.follow(cores)
         await _becomes(lambda: stage.ids() == [1, 2])
@@ -261,7 +266,7 @@ def test_a_source_in_two_shards_is_shown_once_and_moves_when_the_first_lets_it_g
         one, two = stage.core("a", "b"), stage.core("b")
         cores = {"one": await one.serve(made("b", [1]))}
         stage.front.follow(cores)
-        await stage.table.ready.wait()
+        await stage.heard()
         cores["two"] = await two.serve(made("b", [2]))
         stage.front.follow(cores)
         await _becomes(lambda: "both have a source named 'b'" in caplog.text)
