@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +15,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from sessiongate.client import CallError, Reason
+from sessiongate.client import CallError, Client, Reason
 from tests.core.engines import Engine, running_engine
 from tests.faults.documents import write_document
 from tests.fleet import FleetCore, FleetLedger, fleet_ledger
@@ -162,6 +164,58 @@ def test_the_documented_core_has_its_name_and_its_sources_for_itself(
             moved.expect("^listening on ")
             ledger.until_active("core-c", "west")
             assert ledger.active("east") == "core-a"
+
+
+def test_a_source_that_ends_its_cores_is_left_out_and_the_others_are_read(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    """Whatever a source does to a core, it does while it is read: here, the test does it."""
+    document = tmp_path / "app.json"
+    write_document(document, 2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deadly,
+        ledger.engine.server.connect(dbname=ledger.database) as told,
+    ):
+        place = f"127.0.0.1:{deadly.getsockname()[1]}"
+        deadly_source = f"postgresql://u@{place}?name=db&timeout=60&shared=true"
+        arguments = ("--source", deadly_source, "--shard", "one")
+
+        def until_noted(core: FleetCore, sources: set[str]) -> None:
+            asked = "SELECT source FROM sessiongate.first_reads WHERE core = %s"
+
+            def noted() -> set[str]:
+                return {name for (name,) in told.execute(asked, (core.name,))}
+
+            eventually(noted, lambda found: found == sources)
+
+        source = f"document:{document}?name=app&interval=0.2"
+        for name in ("core-a", "core-b", "core-c"):
+            with FleetCore(ledger.url, name, source, *arguments) as core:
+                until_noted(core, {"db"})
+                core.process.kill()
+        with FleetCore(ledger.url, "core-d", source, *arguments) as core:
+            assert len(core.ids_in_time()) == 2
+            found = eventually(lambda: said(core.address, "db"))
+            why = "3 cores ended while they read it for the first time"
+            assert re.fullmatch(rf"left out for [1-6]?\d s: {why}", found)
+            until_noted(core, set())
+            core.process.terminate()
+            assert core.wait() == 0
+        told.execute("UPDATE sessiongate.suspects SET last_end = last_end - interval '1 hour'")
+        with FleetCore(ledger.url, "core-d", source, *arguments) as core:
+            assert eventually(lambda: said(core.address, "db")).startswith("read after the other")
+            until_noted(core, {"db"})
+            deadly.close()  # now it fails in order, which ends no core
+            until_noted(core, set())
+
+
+def said(address: str, source: str) -> str:
+    """Return what an active core last said is wrong with a source; nothing if it is another one."""
+    try:
+        with Client(address) as client:
+            return {each.name: each.last_error for each in client.list_sources()}[source]
+    except CallError:
+        return ""
 
 
 def test_ids_do_not_begin_anew_with_the_tables(ledger: FleetLedger, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.collect.collector import Collector
+from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.call_counts import CallCounts
@@ -72,13 +73,16 @@ class Core:
         config: CoreConfig,
         ledger: Ledger | None = None,
         metrics: Sequence[MetricCollector] = (),
+        first_reads: FirstReads | None = None,
         standby_sources: Sequence[StandbySource] = (),
     ) -> None:
         """Use ``ledger``, which is open, and close it at the end; else open the configured one.
 
-        Show ``metrics`` beside the core's own. Use ``standby_sources``, which are open, in place
-        of the configured ones of their names.
+        Show ``metrics`` beside the core's own. Ask ``first_reads`` before a source is read for
+        the first time. Use ``standby_sources``, which are open, in place of the configured ones
+        of their names.
         """
+        self._first_reads = first_reads
         self._config = config
         self._given, self._more_metrics = ledger, metrics
         self._standby_sources = standby_sources
@@ -169,6 +173,7 @@ class Core:
             now=time.time_ns,
             max_session=config.limits.max_session,
             scopes=Scopes(config.network) if is_in_postgresql(config.ledger) else None,
+            first_reads=self._first_reads,
             prepared={each.config.name: each.prepared for each in given},
         )
         if self._spans is not None:

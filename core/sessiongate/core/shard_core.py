@@ -19,6 +19,7 @@ from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.fleet.suspicion import Suspicion
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.lock import LedgerError, LedgerRefusalError
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
@@ -85,8 +86,16 @@ class ShardCore:
             return
         # So that the metrics say that this core is active before it says that it is ready.
         await self._unless_stopped(self._membership.look())
+        suspicion = Suspicion(self._membership)
+        try:
+            await self._be_active(ledger, suspicion)
+        finally:
+            await suspicion.close()
+
+    async def _be_active(self, ledger: Ledger, suspicion: Suspicion) -> None:
+        """Be active until another core is, or this one is stopped."""
         sources, self._sources = self._sources, ()
-        core = Core(self._config, ledger, self._metrics, sources)
+        core = Core(self._config, ledger, self._metrics, suspicion, sources)
         del sources
         try:
             if not await self._start(core, self._stop):

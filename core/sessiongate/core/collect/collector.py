@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
+from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.places import refuse_exchange
@@ -42,16 +43,18 @@ class Collector:
         now: Callable[[], int],
         max_session: int = MAX_SESSION,
         scopes: Scopes | None = None,
+        first_reads: FirstReads | None = None,
         prepared: Mapping[str, PreparedSessions] = MappingProxyType({}),
     ) -> None:
         """State TCP links in the sessions, for fronts, if there are ``scopes``.
 
-        Use what is ``prepared`` of each source, by name.
+        Ask ``first_reads`` before a source is read for the first time. Use what is ``prepared``
+        of each source, by name.
         """
         self.terminations = Terminations()
         shared = Shared(
             *(table, ledger, Links(), FreeMemory(), stale_after, max_session, now),
-            *(scopes, self.terminations, prepared),
+            *(scopes, first_reads, self.terminations, prepared),
         )
         self._table = table
         self._ledger = ledger

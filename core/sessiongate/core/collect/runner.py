@@ -74,6 +74,7 @@ class Runner:
         self._shown = asyncio.Event()  # set when an observation has been shown, and replaced
         self._shown_from = -math.inf  # when that was requested, on `elapsed`
         self._due = 0.0  # when the next observation must have been requested, on `elapsed`
+        self._first_reads = shared.first_reads  # None once the source was read
         self._is_failing = False
         self._is_taking = False  # an observation is compared, written or shown
         self._logged = _WHOLE  # the completeness that was last logged
@@ -112,22 +113,31 @@ class Runner:
         first = elapsed() + self.config.timeout + LATENESS
         self._table.deadlines.set(self._overdue, first)
         while True:
-            requested = elapsed()
-            self._is_wanted.clear()
             try:
+                if self._first_reads is not None:
+                    await self._first_reads.begin(self.name, self._lose)
+                requested = elapsed()
+                self._is_wanted.clear()
                 took, pause = await self.observe(requested)
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise  # this task is cancelled, not something that the source awaits
                 self._failed(error)
+                await self._end_first_read(is_read=False)
                 failures += 1
                 pause = back_off(error, self.config.interval, failures)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             else:
                 failures = 0
+                await self._end_first_read(is_read=True)
                 self._report.observation_duration.FromNanoseconds(int(took * 1e9))
                 await self._rest(pause, took)
+
+    async def _end_first_read(self, *, is_read: bool) -> None:
+        reads = self._first_reads
+        if reads is not None and await reads.end(self.name, is_read=is_read) and is_read:
+            self._first_reads = None
 
     async def observe(self, requested: float) -> tuple[float, float]:
         """Observe the source once, from ``requested`` on, and show what it has.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.prepared import PreparedSessions
 from sessiongate.core.collect.scopes import Scopes
@@ -26,5 +27,6 @@ class Shared:
     max_session: int  # bytes
     now: Callable[[], int]
     scopes: Scopes | None = None  # if TCP links are stated, for fronts
+    first_reads: FirstReads | None = None
     terminations: Terminations = field(default_factory=Terminations)
     prepared: Mapping[str, PreparedSessions] = field(default_factory=dict)  # by source

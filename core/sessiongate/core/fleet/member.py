@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TypeVar
 
 from psycopg.types.json import Jsonb
 
@@ -32,7 +33,10 @@ from sessiongate.core.ledger.postgresql.locks import (
 from sessiongate.core.ledger.postgresql.ownership import refuse_sources_of_others
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import MAKING, require_tables, shard_number
+from sessiongate.core.ledger.postgresql.suspects import SourceReader
 from sessiongate.runtime.elapsed import elapsed
+
+_T = TypeVar("_T")
 
 # Seconds for which a name may be locked by a core that does not beat: the server needs 25 to notice
 # that a machine is gone (`tcp_keepalives_…`).
@@ -130,6 +134,17 @@ class Member:
         with connection.naming_errors():
             found = connection.execute(_SOURCES).fetchall()
         return [MemberSources(name, shard, places or {}) for name, shard, places in found]
+
+    @property
+    def reader(self) -> SourceReader:
+        """This program as one that reads sources."""
+        return SourceReader(self.entry.name, self._started)
+
+    def call(self, work: Callable[[LedgerConnection], _T]) -> _T:
+        """Return what some work returns, which uses the connection. Raises `LedgerError`."""
+        connection = self._joined()
+        with connection.naming_errors():
+            return work(connection)
 
     def end(self, lock: int, backend: Backend) -> None:
         """End exactly the backend that has a lock of the fleet's. Raises `LedgerError`."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from sessiongate.core.fleet.agreement import MemberSources, disagreements
 from sessiongate.core.fleet.beats import BeatWatch, Look
@@ -14,11 +15,17 @@ from sessiongate.core.fleet.member import Member, MemberEntry
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
-from sessiongate.core.ledger.postgresql.connection import Backend, LedgerAwayError
+from sessiongate.core.ledger.postgresql.connection import (
+    Backend,
+    LedgerAwayError,
+    LedgerConnection,
+)
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.suspects import SourceReader
 from sessiongate.runtime.elapsed import elapsed
 
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 # Seconds.
@@ -127,6 +134,15 @@ class Membership:
         for text in sorted(found - self._disagreements):
             log.warning("%s", text)
         self._disagreements = found
+
+    @property
+    def reader(self) -> SourceReader:
+        """This core as one that reads sources."""
+        return self._member.reader
+
+    async def call(self, work: Callable[[LedgerConnection], _T]) -> _T:
+        """Return what some work returns on the member's connection. Raises `LedgerError`."""
+        return await self._calls.run(lambda: self._member.call(work))
 
     def use(self, ledger: PostgresqlLedger | None) -> None:
         """Show, or show no longer, that this core has the pen of a ledger, or asks for it."""

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 COPYING = "copying"  # a counter: the ledger is a copy that is not complete
 TABLES_FILE = "pg_relation_filenode('counters')"  # a restored dump has others
 DEFAULT_NUMBER = 1  # of the default shard, which has what no other is known to have
-TABLES_VERSION = 2
+TABLES_VERSION = 3
 _LOCK_TIMEOUT = "'2s'"  # a change of the tables waits for others no longer, nor they for it
 MAKING = (0x53474C, 1)  # an advisory lock: only one core at a time makes tables, and numbers
 
@@ -87,6 +87,14 @@ _ADDED = {
         " backend_start timestamptz, beat bigint NOT NULL DEFAULT 0, pen_pid integer,"
         " pen_start timestamptz, observed timestamptz, unreadable text[], sources jsonb)"
         " WITH (fillfactor = 10)",
+    ),
+    3: (
+        # Which program is reading which source for the first time, since before it began.
+        "first_reads (source text NOT NULL, core text NOT NULL, started timestamptz NOT NULL,"
+        " PRIMARY KEY (source, core))",
+        # How many in a row ended while they did, and when that was last found.
+        "suspects (source text NOT NULL PRIMARY KEY, ends integer NOT NULL,"
+        " last_end timestamptz NOT NULL)",
     ),
 }
 _INDEXES = (

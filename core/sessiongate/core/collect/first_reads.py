@@ -1,0 +1,19 @@
+"""What a collector asks before a source is read for the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class FirstReads(Protocol):
+    """Keeps a source that ends its cores apart from the others."""
+
+    async def begin(self, source: str, waiting: Callable[[str], None]) -> None:
+        """Return when a source may be read; until then, tell ``waiting`` why it may not."""
+
+    async def end(self, source: str, *, is_read: bool) -> bool:
+        """Note that the attempt has ended; return whether that is noted.
+
+        A source that ``is_read`` needs no more attempts.
+        """
