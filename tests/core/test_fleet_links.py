@@ -126,6 +126,40 @@ def test_links_between_cores_come_and_go_with_either_end() -> None:
     run(test)
 
 
+def test_a_core_that_takes_over_may_state_other_links() -> None:
+    """What the front has added to a session is neither taken for the core's, nor for a change."""
+
+    async def test(stage: Fronted) -> None:
+        east = HERE, "east", "m1"
+        proxy, own = proxied(*east, [PRIVATE]), Session(id=3, source="proxy")
+        linked, also = proxied(*east, [PRIVATE]), Session(id=3, source="proxy", downstream_ids=[1])
+        linked.upstream_ids.append(3)
+        taken, claimed = (proxied(*east, [PRIVATE]) for _ in range(2))
+        claimed.upstream_ids.append(2)
+        two = await stage.core("db").serve([served(*east, PRIVATE)])
+        shown = ((2,), ()), UNLINKED
+        for number, (sessions, expected, changed) in enumerate(
+            [
+                ([linked, also], (((2, 3), ()), ((), (1,))), None),
+                ([proxy, own], shown, [1, 3]),
+                ([taken, own], shown, []),
+                ([claimed, own], shown, [1]),
+                ([taken, own], shown, [1]),
+            ]
+        ):
+            before, fresh = stage.table.revision, Session(id=10 + number, source="proxy")
+            one = await stage.core("proxy").serve([*sessions, fresh])
+            stage.front.follow({"one": one, "two": two})
+            await _becomes(lambda: {2, fresh.id} <= {*stage.ids()})  # noqa: B023 - at once
+            await _becomes(lambda: (links(stage, 1), links(stage, 3)) == expected)  # noqa: B023
+            if changed is not None:
+                steps = stage.table.log.between(before, stage.table.revision)
+                rows = {row.id for step in steps for row in step.new if row is not None}
+                assert sorted(rows - {fresh.id}) == changed
+
+    run(test)
+
+
 def test_what_a_core_states_is_bounded_and_read_with_care() -> None:
     many = [link(f"10.0.{n // 250}.{n % 250}", "10.0.0.5", n) for n in range(1000)]
     session = proxied(HERE, "east", "m1", many)

@@ -80,7 +80,10 @@ class ShownShard:
 
         In the ``is_whole`` state of a core, most sessions are what is shown already.
         """
-        row, prepared = self._table.row(session.id), self._links.prepare(session)
+        row = self._table.row(session.id)
+        if is_whole and row is not None and self._links.shows(row, session):
+            return row
+        prepared = self._links.prepare(session)
         if row is not None and self._shows(row, prepared, thoroughly=is_whole):
             return row
         return prepared
