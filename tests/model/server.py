@@ -1,0 +1,339 @@
+"""A server with PostgreSQL's rules of locks, transactions, durability and connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, TypeAlias
+
+import psycopg
+
+from tests.model.virtual import Machine, VirtualTime
+
+Row: TypeAlias = Mapping[str, Any]
+Tables: TypeAlias = dict[str, dict[Hashable, Row]]
+
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_LOCK_TIMEOUT = 10.0  # seconds, as cores set it
+_FLUSH_EVERY = 0.4  # seconds until what is not durable becomes so
+
+
+class Transaction:
+    """What has been changed, and which rows are locked."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self.changed: dict[tuple[str, Hashable], Row | None] = {}
+        self.claim: tuple[int, int] | None = None  # the shard, and the claim that was checked
+
+    def row(self, table: str, key: Hashable) -> Row | None:
+        """Return a row as this transaction sees it."""
+        if (table, key) in self.changed:
+            return self.changed[table, key]
+        return self._tables[table].get(key)
+
+    def rows(self, table: str) -> Iterator[tuple[Hashable, Row]]:
+        """Yield all rows of a table."""
+        for key in {*self._tables[table], *(key for name, key in self.changed if name == table)}:
+            row = self.row(table, key)
+            if row is not None:
+                yield key, row
+
+    def put(self, table: str, key: Hashable, row: Row | None) -> None:
+        """Write a row; None deletes it."""
+        self.changed[table, key] = row
+
+
+@dataclass(eq=False)
+class Session:
+    """A connection as the server has it, with the process that serves it."""
+
+    pid: int
+    begun: datetime
+    application: str
+    owner: object  # whose it is
+    hear: Callable[[object], None]  # is called with what the server answers
+    asked: asyncio.Queue[tuple[str, tuple[Any, ...]]] = field(default_factory=asyncio.Queue)
+    is_durable: bool = True  # synchronous_commit
+    transaction: Transaction | None = None
+    warned: bool = False
+    locked: set[Hashable] = field(default_factory=set)  # until the transaction ends
+    kept: set[Hashable] = field(default_factory=set)  # until the connection ends
+    task: asyncio.Task[None] | None = None
+    is_told_to_end: bool = False
+    is_flushing: bool = False
+
+
+class Lost:
+    """What a client hears when its connection ends."""
+
+
+Statement: TypeAlias = Callable[["Server", Session, Transaction, tuple[Any, ...]], Awaitable[Any]]
+
+
+class Server:
+    """One server of the ledger at a time: it is killed, restored, or replaced by its standby."""
+
+    def __init__(
+        self, time: VirtualTime, chance: Random, statements: Callable[[str], Statement]
+    ) -> None:
+        self.machine = Machine(time)
+        self._time, self._chance, self._statements = time, chance, statements
+        self.system, self.timeline = 4711, 1
+        self.tables_file = 1  # other tables have another number
+        self.tables: Tables = defaultdict(dict)
+        self._flushed: Tables = defaultdict(dict)
+        self._unflushed: list[Mapping[tuple[str, Hashable], Row | None]] = []
+        self._standby: Tables | None = None
+        self._is_in_sync = False  # commits wait for the standby
+        self.is_up, self.is_writable = True, True  # if it is not writable, its disk hangs
+        self.hears_standby = True
+        self.sessions: set[Session] = set()
+        self._owners: dict[Hashable, Session] = {}
+        self._queues: defaultdict[Hashable, list[asyncio.Future[None]]] = defaultdict(list)
+        self._pids = 100
+        self.committed: list[Callable[[Session, Transaction], None]] = []  # are told of commits
+        self.highest: dict[int, int] = {}  # claim by shard that committed on this server
+        self.started = self._moment()
+
+    def _moment(self) -> datetime:
+        return _EPOCH + timedelta(seconds=self._time.now)
+
+    # Connections.
+
+    def connect(self, application: str, owner: object, hear: Callable[[object], None]) -> Session:
+        """Begin a connection, on the server's machine."""
+        self._pids += 1
+        session = Session(self._pids, self._moment(), application, owner, hear)
+        self.sessions.add(session)
+        session.task = self.machine.create_task(self._serve(session))
+        return session
+
+    def terminate(self, session: Session) -> None:
+        """End a connection, as soon as it waits for nothing that cannot be interrupted."""
+        session.is_told_to_end = True
+        if session.task is not None and not session.is_flushing:
+            session.task.cancel()
+
+    def _end(self, session: Session) -> None:
+        if session in self.sessions:
+            self.sessions.discard(session)
+            session.transaction = None
+            self.release(session, {*session.locked, *session.kept})
+            session.hear(Lost())
+
+    async def _serve(self, session: Session) -> None:
+        try:
+            while True:
+                text, values = await session.asked.get()
+                session.warned = False
+                try:
+                    answer = await self._perform(session, text, values)
+                except psycopg.Error as error:
+                    answer = error
+                if session.is_told_to_end:
+                    return
+                session.hear((answer, session.warned))
+        except Exception as error:
+            self.machine.failed.append(error)
+        finally:
+            self._end(session)
+
+    async def _perform(self, session: Session, text: str, values: tuple[Any, ...]) -> Any:
+        if text.startswith("BEGIN"):
+            session.transaction = Transaction(self.tables)
+            return None
+        if text == "ROLLBACK":
+            self._finish(session)
+            return None
+        if text == "COMMIT":
+            await self._commit(session)
+            return None
+        statement = self._statements(text)
+        if session.transaction is not None:
+            return await statement(self, session, session.transaction, values)
+        session.transaction = Transaction(self.tables)
+        try:
+            answer = await statement(self, session, session.transaction, values)
+            await self._commit(session)
+        except BaseException:
+            self._finish(session)
+            raise
+        return answer
+
+    # Transactions.
+
+    async def _commit(self, session: Session) -> None:
+        transaction = session.transaction
+        if transaction is None:
+            return
+        if transaction.changed and session.is_durable:
+            await self._make_durable(session, transaction)
+        elif transaction.changed:
+            self._unflushed.append(transaction.changed)
+            self.machine.call_later(_FLUSH_EVERY, self._flush)
+        self._show(session, transaction)
+
+    async def _make_durable(self, session: Session, transaction: Transaction) -> None:
+        session.is_flushing = True  # nothing interrupts that
+        try:
+            await asyncio.sleep(0.002)
+            while not self.is_writable:  # noqa: ASYNC110 - it costs less than an event
+                await asyncio.sleep(0.1)
+        finally:
+            session.is_flushing = False
+        self._unflushed.append(transaction.changed)
+        self._flush()
+        try:
+            while self._is_in_sync and not session.is_told_to_end:
+                await asyncio.sleep(0.002)
+                if self.hears_standby:
+                    break
+        except asyncio.CancelledError:
+            if session not in self.sessions:
+                raise  # the whole server was killed
+            session.is_told_to_end = True
+        if self._is_in_sync and session.is_told_to_end:
+            session.warned = True  # it is committed here, and perhaps nowhere else
+
+    def _show(self, session: Session, transaction: Transaction) -> None:
+        for each in self.committed if transaction.changed else ():
+            each(session, transaction)
+        if transaction.claim is not None:
+            shard, claim = transaction.claim
+            assert claim >= self.highest.get(shard, 0), "a higher claim has committed before"
+            self.highest[shard] = claim
+        _apply(self.tables, transaction.changed)
+        self._finish(session)
+
+    def _finish(self, session: Session) -> None:
+        session.transaction = None
+        self.release(session, {*session.locked})
+        session.locked.clear()
+
+    def _flush(self) -> None:
+        if not self.is_writable:
+            return
+        for changed in self._unflushed:
+            _apply(self._flushed, changed)
+            if self._standby is not None and self.hears_standby:
+                _apply(self._standby, changed)
+        self._unflushed.clear()
+
+    # Locks.
+
+    def holder(self, what: Hashable) -> Session | None:
+        """Return who has a lock."""
+        return self._owners.get(what)
+
+    def try_lock(self, session: Session, what: Hashable) -> bool:
+        """Take a lock until the connection ends, if nobody has it."""
+        if self._owners.setdefault(what, session) is session:
+            session.kept.add(what)
+            return True
+        return False
+
+    async def lock(self, session: Session, what: Hashable) -> None:
+        """Take a lock until the transaction ends; wait for it."""
+        until = self.machine.time() + _LOCK_TIMEOUT
+        while self._owners.setdefault(what, session) is not session:
+            free = self.machine.create_future()
+            self._queues[what].append(free)
+            try:
+                async with asyncio.timeout_at(until):
+                    await free
+            except TimeoutError:
+                raise psycopg.errors.LockNotAvailable("canceling: lock timeout") from None
+        if what not in session.kept:
+            session.locked.add(what)
+
+    def release(self, session: Session, locks: set[Hashable]) -> None:
+        """Give locks back."""
+        for what in locks:
+            if self._owners.get(what) is session:
+                del self._owners[what]
+                for waiting in self._queues.pop(what, ()):
+                    if not waiting.done():
+                        waiting.set_result(None)
+            session.kept.discard(what)
+
+    # What happens to it.
+
+    def kill(self) -> None:
+        """End at once: what is not durable is lost."""
+        self.is_up = False
+        for session in [*self.sessions]:
+            if session.task is not None:
+                session.task.cancel()
+            session.is_flushing = False
+            self._end(session)
+
+    def start(self) -> None:
+        """Start again, with what was durable."""
+        self._begin(self._flushed)
+
+    def restore(self, tables: Tables) -> None:
+        """Start with what a copy has."""
+        self.kill()
+        self._standby, self._is_in_sync = None, False
+        self._begin(tables)
+
+    def attach_standby(self, *, is_in_sync: bool) -> None:
+        """Let a standby follow; commits wait for it if it is in sync."""
+        self._flush()
+        self._standby, self._is_in_sync = copied(self._flushed), is_in_sync
+        self.hears_standby = True
+
+    def hear_standby(self, *, is_heard: bool) -> None:
+        """Lose the standby, or let it catch up."""
+        self.hears_standby = is_heard
+        if is_heard and self._standby is not None:
+            self._standby = copied(self._flushed)
+
+    def promote(self) -> None:
+        """Replace the server by its standby."""
+        if self._standby is not None:
+            self.timeline += 1
+            self.restore(self._standby)
+
+    def _begin(self, tables: Tables) -> None:
+        self._unflushed.clear()
+        # Commits that were being made belong to no server any longer.
+        self._flushed, self.tables = copied(tables), copied(tables)
+        self.started, self.highest = self._moment(), {}
+        self.is_up = self.is_writable = self.hears_standby = True
+
+    def snapshot(self) -> Tables:
+        """Return a copy of what is durable."""
+        return copied(self._flushed)
+
+    async def drop(self) -> None:
+        """Drop all tables, when nobody uses them."""
+        while any(each.transaction for each in self.sessions):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+        self.tables_file += 1
+        self.tables.clear()
+        self._flushed.clear()
+        self._unflushed.clear()
+        self.highest = {}
+        if self._standby is not None:
+            self._standby.clear()
+
+
+def copied(tables: Tables) -> Tables:
+    """Return a copy; rows are never changed in place."""
+    return defaultdict(dict, {name: dict(rows) for name, rows in tables.items()})
+
+
+def _apply(tables: Tables, changed: Mapping[tuple[str, Hashable], Row | None]) -> None:
+    for (table, key), row in changed.items():
+        if row is not None:
+            tables[table][key] = row
+        else:
+            with suppress(KeyError):
+                del tables[table][key]
