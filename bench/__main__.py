@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from bench import changes, collecting, core_rpc, grpc_calls, rounds, scale, surroundings
@@ -90,8 +91,11 @@ def _options() -> argparse.Namespace:
         help=f"one round, of a second each; at scale {QUICK.table:,} sessions",
     )
     parser.add_argument("--only", type=_some, default=EVERYTHING, help=f"of {','.join(EVERYTHING)}")
+    parser.add_argument("--fleet-seconds", type=int, help="of load on a fleet")
     options = parser.parse_args()
     options.sizes = QUICK if options.quick else FULL
+    if options.fleet_seconds:
+        options.sizes = replace(options.sizes, load=options.fleet_seconds)
     if options.quick:
         options.rounds, options.seconds, options.changes = 1, 1, 50
     return options

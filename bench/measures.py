@@ -29,6 +29,9 @@ class Sizes:
     hour: int  # that have ended in one hour
     shard: int  # of a fleet
     takeovers: int  # from each kind of failure
+    fleet: int  # of three cores,
+    replaced: int  # and of those, each second,
+    load: int  # for so many seconds
 
     @property
     def changes(self) -> float:
@@ -38,10 +41,11 @@ class Sizes:
 
 FULL = Sizes(
     *(1_000_000, 500_000, 100_000, 1_000, 10_000, 10_000, 20, 60),
-    *(10_000_000, 1_000_000, 1_800_000, 100_000, 20),
+    *(10_000_000, 1_000_000, 1_800_000, 100_000, 20, 30_000, 2_000, 60),
 )
 QUICK = Sizes(
-    100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10, 200_000, 50_000, 50_000, 20_000, 2
+    *(100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10),
+    *(200_000, 50_000, 50_000, 20_000, 2, 6_000, 300, 10),
 )
 
 

@@ -82,7 +82,10 @@ and shares the disk and the CPUs; all hours but the one that is asked about have
 A fleet: two cores with the same sources share a ledger in PostgreSQL and take over from each other
 in turn; a front is asked up to 50 times a second. A take-over lasts from when the active core
 failed until the front shows all sessions as the other core reads them. Stopped within COPY: the
-core has begun to send rows, and the server waits for them. All programs share the CPUs.
+core has begun to send rows, and the server waits for them. Under load, three cores, each with a
+shard and a synthetic source, and a front share the ledger; how much later than by its core a
+watcher is told of a new session is measured by one process, which reads all. `--fleet-seconds`
+says for how long. All programs share the CPUs.
 
 The page: Chromium without a window shows it, 1600 x 1000 pixels large, and shares the CPUs with the
 service. Tasks are those of Chromium's Long Tasks API, which reports none below 50 ms; frames are

@@ -14,6 +14,7 @@ from bench import (
     copying,
     filtering,
     fleet,
+    fleet_load,
     history,
     history_postgresql,
     listing,
@@ -50,7 +51,11 @@ GROUPS: Mapping[str, _Parts] = {
             *(history_postgresql.WAIT, history_postgresql.ALONE),
         ),
     },
-    "fleet": {fleet.measure: fleet.MEASURES},
+    "fleet": {
+        fleet.measure: fleet.MEASURES,
+        fleet_load.busy: fleet_load.BUSY,
+        fleet_load.read: fleet_load.READ,
+    },
     "page": {page.measure: page.MEASURES},
 }
 MEASURES = tuple(
