@@ -50,12 +50,16 @@ class Watched(Closing):
         """Observe until the condition ``holds``: servers need a moment to notice things."""
 
         async def observe() -> list[Session]:
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    items = (await self.source.observe()).sessions
-                    found = [item.session for item in items]
-                    if holds(found):
-                        return found
+            found: list[Session] = []
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while True:
+                        items = (await self.source.observe()).sessions
+                        found = [item.session for item in items]
+                        if holds(found):
+                            return found
+            except TimeoutError:
+                raise AssertionError(f"still {found!r}") from None
 
         return self.run(observe())
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -109,14 +110,14 @@ def test_a_session_is_ended_when_its_grace_is_over(
     client = connected(server, clients)
     with acting(tmp_path, source(server)) as core:
         seen = core.session()
-        grace = Duration(nanos=500_000_000)
-        result = core.terminate(seen.id, grace=grace, max_wait=Duration())
+        began = time.monotonic()
+        result = core.terminate(seen.id, grace=Duration(seconds=1), max_wait=Duration())
         assert not result.ended
-        assert core.outcomes() == ["waiting"]
-        assert is_alive(client)
+        is_waited_for = core.outcomes() == ["waiting"] and is_alive(client)
+        assert is_waited_for or time.monotonic() - began >= 1
         eventually(lambda: not core.ids())
         assert not is_alive(client)
-        assert core.outcomes() == ["waiting", "begun", "done"]
+        eventually(core.outcomes, lambda found: found == ["waiting", "begun", "done"])
         assert core.past(seen.id).end_reason == EndReason.END_REASON_TERMINATED
 
 
@@ -126,7 +127,7 @@ def test_who_ends_within_the_grace_is_not_ended(
     connected(server, clients)
     with acting(tmp_path, source(server, interval=0.1)) as core:
         seen = core.session()
-        core.terminate(seen.id, grace=Duration(seconds=1), max_wait=Duration())
+        core.terminate(seen.id, grace=Duration(seconds=4), max_wait=Duration())
         clients.close()
         eventually(lambda: len(core.outcomes()) == 2)
         assert core.outcomes() == ["waiting", "session_not_found"]
