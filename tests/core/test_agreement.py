@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessiongate.core.fleet.agreement import MemberSources, disagreements
+from sessiongate.core.fleet.agreement import MemberSources, disagreements, stated_place
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
 from sessiongate.core.sources.locality import named_at
 
@@ -42,6 +42,28 @@ def test_a_server_that_two_shards_read_is_named() -> None:
         "the source orders is read from postgresql://db1:5432, which core-c reads as shop in the"
         " shard west: sessions are listed twice"
     )
+
+
+def test_options_that_change_what_is_read_are_stated_and_secrets_are_not() -> None:
+    url = (
+        "pgbouncer://app:hunter2@pool:6432?name=pool&password_file=/etc/a&tls_ca=/etc/b&interval=2"
+        "&timezone=Europe/Berlin&include_self=true&max_sessions=9&actions=terminate,cancel"
+    )
+    stated = stated_place(SourceConfig.parse(url), "host-a")
+    assert stated == (
+        "pgbouncer://pool:6432?actions=cancel,terminate&include_self=true&max_sessions=9"
+        "&timezone=Europe/Berlin"
+    )
+    mine = MINE._replace(places={"pool": stated})
+    plain = stated_place(SourceConfig.parse("pgbouncer://app@pool?name=pool"), "host-b")
+    assert plain == "pgbouncer://pool:6432"
+    other = MemberSources("core-b", "east", {"pool": plain})
+    (text,) = disagreements(mine, [other])
+    assert text == f"the source pool is {stated} at this core, and {plain} at core-b"
+    (text,) = disagreements(mine, [other._replace(shard="west")])
+    assert text.startswith(f"the source pool is read from {plain}, which core-b reads as pool")
+    here = stated_place(SourceConfig.parse("host:?max_sessions=9"), "host-a")
+    assert here == "host: at host-a?max_sessions=9"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sessiongate.core.collect.observer import Observer, StandbySource
 from sessiongate.core.collect.scopes import Scopes
+from sessiongate.core.fleet.agreement import stated_place
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
@@ -26,8 +27,6 @@ from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.server import Core, open_sources
 from sessiongate.core.settings import CoreConfig
-from sessiongate.core.sources.base import SourceConfig
-from sessiongate.core.sources.locality import is_of_this_machine
 from sessiongate.core.standby import StandbyServer
 from sessiongate.runtime.addresses import Address
 
@@ -54,7 +53,9 @@ class ShardCore:
         self._config, self._stop = config, stop
         self._start, self._listening = start, listening
         self._is_listening, self._has_stood_by = False, False
-        places = {source.name: _stated_place(source) for source in config.sources}
+        places = {
+            source.name: stated_place(source, socket.gethostname()) for source in config.sources
+        }
         entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
         self._observer = Observer(
@@ -196,13 +197,6 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | Non
         if working.cancelled():
             return None
     return await working
-
-
-def _stated_place(source: SourceConfig) -> str:
-    """Return a source's place as others know it."""
-    if source.shared or not is_of_this_machine(source):
-        return source.place
-    return f"{source.place} at {socket.gethostname()}"
 
 
 def called(address: str) -> str:

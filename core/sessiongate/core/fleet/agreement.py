@@ -5,9 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, SourceConfig
+from sessiongate.core.sources.locality import is_of_this_machine
+
+# Options that decide which sessions there are, who they are, and what is known of them. Others may
+# differ between machines, such as the path of a file, or be secret.
+_OPTIONS = ("include_self", "links", "seed", "sessions", "statements", "timezone", "users")
+
+
+def stated_place(source: SourceConfig, host: str) -> str:
+    """Return where and how a source is read, as the core on a ``host`` tells the others."""
+    place = source.place
+    if not source.shared and is_of_this_machine(source):
+        place = f"{place} at {host}"
+    options = {name: source.options[name] for name in _OPTIONS if name in source.options}
+    if source.max_sessions != DEFAULT_MAX_SESSIONS:
+        options["max_sessions"] = str(source.max_sessions)
+    if source.actions:
+        options["actions"] = ",".join(sorted(source.actions))
+    shown = "&".join(f"{name}={value}" for name, value in sorted(options.items()))
+    return f"{place}?{shown}" if shown else place
+
 
 class MemberSources(NamedTuple):
-    """The sources of a running core, as it states them: the place of each, by name."""
+    """The sources of a running core, as it states them: the `stated_place` of each, by name."""
 
     core: str
     shard: str | None
@@ -24,9 +45,10 @@ def disagreements(mine: MemberSources, others: Iterable[MemberSources]) -> Itera
         else:
             for name, place in mine.places.items():
                 for others_name, others_place in other.places.items():
-                    if place == others_place:
+                    server = place.partition("?")[0]
+                    if server == others_place.partition("?")[0]:
                         yield (
-                            f"the source {name} is read from {place}, which {other.core} reads as"
+                            f"the source {name} is read from {server}, which {other.core} reads as"
                             f" {others_name} in the shard {other.shard}: sessions are listed twice"
                         )
 
