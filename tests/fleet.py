@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sessiongate.client import CallError, Client
 from sessiongate.core.fleet.directory import Directory, Fleet, FleetMember
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from tests.clocks import OwnClock
 from tests.core.engines import ROLE, Engine
 from tests.polling import eventually
 from tests.program import PATIENCE, ForkedProgram
@@ -21,13 +22,22 @@ from tests.program import PATIENCE, ForkedProgram
 class FleetCore(ForkedProgram):
     """A running ``sessiongate core`` of a fleet, which listens."""
 
-    def __init__(self, url: str, name: str, source: str, *arguments: str, shard: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        source: str,
+        *arguments: str,
+        shard: str = "",
+        clock: OwnClock | None = None,
+    ) -> None:
         self.name = name
         shards = ("--shard", shard) if shard else ()
         super().__init__(
             *("core", "--grpc", "127.0.0.1:0", "--source", source, "--name", name),
             *(*shards, *arguments),
             SESSIONGATE_LEDGER=url,
+            **({} if clock is None else clock.environment),
         )
         try:
             self.address = self.expect("^listening on (.*)$")[1]

@@ -16,6 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.client import CallError, Client, Reason
+from tests.clocks import OwnClock
 from tests.core.engines import Engine, running_engine
 from tests.faults.documents import write_document
 from tests.fleet import FleetCore, FleetLedger, fleet_ledger
@@ -164,6 +165,27 @@ def test_the_documented_core_has_its_name_and_its_sources_for_itself(
             moved.expect("^listening on ")
             ledger.until_active("core-c", "west")
             assert ledger.active("east") == "core-a"
+
+
+def test_a_core_whose_clock_is_off_leaves_the_shard_to_others(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    document, clock = tmp_path / "app.json", OwnClock(tmp_path / "clock")
+    write_document(document, 2)
+    source = f"document:{document}?name=app&interval=0.2"
+    clock.set(-60)
+    why = "clock is [0-9.]+ s behind that of the ledger's server"
+    with FleetCore(ledger.url, "core-a", source, clock=clock) as first:
+        with pytest.raises(CallError, match=why) as refused:
+            first.ids()
+        assert refused.value.reason == Reason.CORE_STANDBY
+        with FleetCore(ledger.url, "core-b", source) as second:
+            ids = second.ids_in_time()
+            clock.set(0)
+            first.expect("agrees with that of the ledger's server again")
+            second.process.kill()
+            assert first.ids_in_time() == ids
+    assert re.search(why, first.output)
 
 
 def test_a_source_that_ends_its_cores_is_left_out_and_the_others_are_read(

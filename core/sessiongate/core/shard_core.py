@@ -145,6 +145,7 @@ class ShardCore:
                     await self._note_address(await server.open())
                 self._observer.start()
                 before, server.active = server.active, active
+                server.trouble = self._membership.trouble
                 if active is not None and (before is None or before.backend != active.backend):
                     log.warning(
                         "standing by for the shard %s: %s is active",

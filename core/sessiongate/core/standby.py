@@ -39,6 +39,7 @@ class StandbyServer:
         self._exporter: Exporter | None = None
         self._listener: CoreListener | None = None
         self.active: ActiveCore | None = None  # as far as is known
+        self.trouble = ""  # why this core cannot become active itself
 
     @property
     def is_open(self) -> bool:
@@ -77,6 +78,8 @@ class StandbyServer:
         shard, active = self._config.shard_name, self.active
         if active is None:
             text = f"this core stands by for the shard {shard}; who is active is not known now"
+            if self.trouble:
+                text = f"{text}; {self.trouble}"
             return CoreStandbyError(text, shard=shard)
         return CoreStandbyError(
             f"this core stands by for the shard {shard}; {active.shown} is active",

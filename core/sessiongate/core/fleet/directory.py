@@ -37,6 +37,10 @@ LEFT JOIN held ON held.lock = c.number + {NAMES}
 ORDER BY c.name
 """  # noqa: S608 - our own text
 
+_COUNTER = """
+SELECT value, extract(epoch FROM clock_timestamp())::float8 FROM counters WHERE name = 'id'
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ActiveCore:
@@ -95,6 +99,7 @@ class Fleet:
     shards: tuple[FleetShard, ...]
     members: tuple[FleetMember, ...]
     last_id: int = 0  # no id above it was given in this ledger
+    time: float | None = None  # by the server's clock, in seconds since the epoch
 
     @property
     def used_shards(self) -> list[FleetShard]:
@@ -124,7 +129,7 @@ def read_fleet(connection: LedgerConnection) -> Fleet:
             for name, number, sources, *active, former in connection.execute(_SHARDS)
         ),
         tuple(FleetMember(*row) for row in connection.execute(_MEMBERS)),
-        *connection.execute("SELECT value FROM counters WHERE name = 'id'").fetchone() or (0,),
+        *connection.execute(_COUNTER).fetchone() or (0, None),
     )
 
 

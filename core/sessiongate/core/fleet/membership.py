@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from sessiongate.core.fleet.agreement import MemberSources, disagreements
 from sessiongate.core.fleet.beats import BeatWatch, Look
+from sessiongate.core.fleet.clock import ClockWatch
 from sessiongate.core.fleet.directory import ActiveCore, Fleet, FleetShard
 from sessiongate.core.fleet.member import Member, MemberEntry
 from sessiongate.core.ledger.base import Ledger
@@ -56,6 +58,7 @@ class Membership:
         self._disagreements: frozenset[str] = frozenset()  # that were logged
         self._free_since: float | None = None  # since when nobody has had the lock, on `elapsed`
         self._has_served = False  # it has stood by or been active: its configuration is possible
+        self._clock = ClockWatch()
         self._is_away = False  # the server could not be reached the last time
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_up: asyncio.Task[None] | None = None
@@ -83,6 +86,16 @@ class Membership:
         shard = self._shard()
         active = None if shard is None else shard.active
         return active is not None and active.claim > 0 and active.name == self._member.entry.name
+
+    @property
+    def clock_off(self) -> float:
+        """Seconds by which this machine's clock is ahead of the server's at least."""
+        return self._clock.off
+
+    @property
+    def trouble(self) -> str:
+        """Why this core cannot become active, whoever else is; empty if it can."""
+        return self._clock.trouble
 
     @property
     def standbys(self) -> int:
@@ -235,6 +248,8 @@ class Membership:
 
     def _may_take(self, shard: FleetShard) -> bool:
         """Return whether to ask for a free lock: who had it before a disturbance goes first."""
+        if self._clock.trouble:
+            return False
         since, now = self._beats.is_smooth_since, elapsed()
         self._free_since = self._free_since or now
         if self._is_second_choice(shard) and now - self._free_since < FORMER_FIRST:
@@ -277,12 +292,14 @@ class Membership:
         # A core whose pen does not answer is as good as one that hangs.
         beats = pen is None or pen.is_down or pen.waits_for < self._after
         is_durable = self._beats.stands_still_for > _DOUBT
-        asked = elapsed()
+        asked, shown = elapsed(), time.time()
         fleet, own = await self._calls.run(
             lambda: self._member.look(beats=beats, is_durable=is_durable)
         )
         self._fleet, self._last_id = fleet, max(self._last_id, fleet.last_id)
         self._note(None)
+        if fleet.time is not None and self.shard:  # a front writes no times
+            self._clock.compare(shown, fleet.time, time.time())
         shard = self._shard()
         active = None if shard is None else shard.active
         if ledger is None:

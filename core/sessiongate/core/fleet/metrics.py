@@ -27,6 +27,11 @@ class ShardMetrics(Collector):
                 "How late the beat is of the core that is active.",
                 shown.beat_late,
             ),
+            (
+                "clock_off_seconds",
+                "How far this machine's clock is ahead of that of the ledger's server.",
+                shown.clock_off,
+            ),
             ("ledger_reachable", "Whether this core reaches the ledger.", float(shown.is_reached)),
         ):
             gauge = GaugeMetricFamily(f"sessiongate_shard_{name}", text, labels=["shard"])
