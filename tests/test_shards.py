@@ -231,6 +231,30 @@ def test_a_source_that_ends_its_cores_is_left_out_and_the_others_are_read(
             until_noted(core, set())
 
 
+def test_a_core_that_stops_waits_for_a_stand_by_that_has_just_begun(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    document = tmp_path / "app.json"
+    write_document(document, 2)
+    source = f"document:{document}?name=app&interval=0.2"
+    with FleetCore(ledger.url, "core-a", source) as first:
+        ids = first.ids_in_time()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(PATIENCE)
+            place = f"127.0.0.1:{silent.getsockname()[1]}"
+            slow = f"postgresql://u@{place}?name=db&timeout=60"
+            with FleetCore(ledger.url, "core-b", source, "--source", slow) as second:
+                ledger.until_standing_by("core-b")
+                asked, _ = silent.accept()
+                first.process.terminate()
+                first.expect("waiting until a core that stands by has read its sources")
+                asked.close()  # one reading has failed, and so the round has ended
+                silent.close()
+                assert first.wait() == 0
+                ledger.until_active("core-b")
+                assert second.ids_in_time() == ids
+
+
 def said(address: str, source: str) -> str:
     """Return what an active core last said is wrong with a source; nothing if it is another one."""
     try:

@@ -127,6 +127,8 @@ class ShardCore:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
+            if stopped.done() and not (lost.done() or kept.done()):
+                await self._membership.hand_over()
             if not stopped.done():
                 self._membership.pens_lost += 1
         finally:
@@ -145,7 +147,7 @@ class ShardCore:
                     await self._note_address(await server.open())
                 self._observer.start()
                 before, server.active = server.active, active
-                server.trouble = self._membership.trouble
+                server.trouble = self._membership.clock.trouble
                 if active is not None and (before is None or before.backend != active.backend):
                     log.warning(
                         "standing by for the shard %s: %s is active",

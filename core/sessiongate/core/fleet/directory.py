@@ -120,6 +120,16 @@ class Fleet:
             if each.is_running and each.shard == shard.name and each.name != active
         ]
 
+    def ready_standbys(self, shard: FleetShard) -> set[str]:
+        """Return the names of those that could read all sources when they last did."""
+        found = self.standing_by(shard)
+        return {each.name for each in found if each.observed is not None and not each.unreadable}
+
+    def can_hand_over(self, shard: FleetShard) -> bool:
+        """Return whether a core that stands by has read its sources, or none stands by."""
+        found = self.standing_by(shard)
+        return not found or any(each.observed is not None for each in found)
+
 
 def read_fleet(connection: LedgerConnection) -> Fleet:
     """Read who is in the fleet. Raises psycopg's errors."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.25  # between two looks of a stand-by
 BEAT_EVERY = 0.5  # between two beats of an active core
 LEAVE_TIMEOUT = 2.0  # that leaving may take
+HAND_OVER = 3.0  # for which a core that stops waits for one that has just begun to stand by
 FORMER_FIRST = 2.0  # for which, after a disturbance, the lock is left to who had it last
 _DOUBT = 1.0  # for which a beat may stand still before this core's own is written durably
 _AGAIN = 2.0  # until the lock is asked for again, if that has failed
@@ -58,7 +60,7 @@ class Membership:
         self._disagreements: frozenset[str] = frozenset()  # that were logged
         self._free_since: float | None = None  # since when nobody has had the lock, on `elapsed`
         self._has_served = False  # it has stood by or been active: its configuration is possible
-        self._clock = ClockWatch()
+        self.clock = ClockWatch()
         self._is_away = False  # the server could not be reached the last time
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_up: asyncio.Task[None] | None = None
@@ -86,16 +88,6 @@ class Membership:
         shard = self._shard()
         active = None if shard is None else shard.active
         return active is not None and active.claim > 0 and active.name == self._member.entry.name
-
-    @property
-    def clock_off(self) -> float:
-        """Seconds by which this machine's clock is ahead of the server's at least."""
-        return self._clock.off
-
-    @property
-    def trouble(self) -> str:
-        """Why this core cannot become active, whoever else is; empty if it can."""
-        return self._clock.trouble
 
     @property
     def standbys(self) -> int:
@@ -234,6 +226,17 @@ class Membership:
             if self._fleet is not None:
                 seen(self._fleet)
 
+    async def hand_over(self) -> None:
+        """Wait until a core that stands by has read its sources: not for long, nor for none."""
+        with suppress(TimeoutError, LedgerError):
+            async with asyncio.timeout(HAND_OVER):
+                await self.look()
+                shard, is_told = self._shard(), False
+                while shard and self._fleet and not self._fleet.can_hand_over(shard):
+                    if not is_told:
+                        log.warning("waiting until a core that stands by has read its sources")
+                    shard, is_told = await self._next(), True
+
     async def close(self) -> None:
         """Leave the fleet; do not wait for a server that hangs."""
         for task in (*self._tasks, self._taking_up):
@@ -248,7 +251,7 @@ class Membership:
 
     def _may_take(self, shard: FleetShard) -> bool:
         """Return whether to ask for a free lock: who had it before a disturbance goes first."""
-        if self._clock.trouble:
+        if self.clock.trouble:
             return False
         since, now = self._beats.is_smooth_since, elapsed()
         self._free_since = self._free_since or now
@@ -260,11 +263,7 @@ class Membership:
 
     def _is_second_choice(self, shard: FleetShard) -> bool:
         """Return whether another stand-by has read all its sources, and this one has not."""
-        ready = {
-            each.name
-            for each in (self._fleet.standing_by(shard) if self._fleet else ())
-            if each.observed is not None and not each.unreadable
-        }
+        ready = self._fleet.ready_standbys(shard) if self._fleet else ()
         return bool(ready) and self._member.entry.name not in ready
 
     async def _next(self) -> FleetShard | None:
@@ -299,7 +298,7 @@ class Membership:
         self._fleet, self._last_id = fleet, max(self._last_id, fleet.last_id)
         self._note(None)
         if fleet.time is not None and self.shard:  # a front writes no times
-            self._clock.compare(shown, fleet.time, time.time())
+            self.clock.compare(shown, fleet.time, time.time())
         shard = self._shard()
         active = None if shard is None else shard.active
         if ledger is None:

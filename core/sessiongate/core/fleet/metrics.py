@@ -30,7 +30,7 @@ class ShardMetrics(Collector):
             (
                 "clock_off_seconds",
                 "How far this machine's clock is ahead of that of the ledger's server.",
-                shown.clock_off,
+                shown.clock.off,
             ),
             ("ledger_reachable", "Whether this core reaches the ledger.", float(shown.is_reached)),
         ):
