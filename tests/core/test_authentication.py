@@ -23,6 +23,7 @@ from sessiongate.core.grpc.authentication import AuthenticationInterceptor
 from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.interceptor import MethodHandler
 from sessiongate.core.grpc.reflection import V1
+from sessiongate.core.grpc.unwinding import Unwinding
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
@@ -354,7 +355,7 @@ def told() -> bytes:
 
 def echo_server(authenticator: Authenticator) -> grpc.aio.Server:
     """Make a server with a method of each kind, which answers with its caller's identity."""
-    server = grpc_server([AuthenticationInterceptor(authenticator)], [])
+    server = grpc_server([Unwinding(), AuthenticationInterceptor(authenticator)], [])
     handlers: dict[str, MethodHandler] = {
         "unary": grpc.unary_unary_rpc_method_handler(names_one),
         "generator": grpc.unary_stream_rpc_method_handler(names_many),

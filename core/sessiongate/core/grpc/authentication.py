@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -15,9 +15,12 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.grpc.interceptor import (
     CallContext,
+    CallMetadata,
     MethodHandler,
     behaving,
     behaviour_of,
+    is_awaited,
+    metadata_of_call,
 )
 from sessiongate.core.grpc.status import abort
 from sessiongate.runtime.auth.authenticator import Authenticator
@@ -53,10 +56,17 @@ class AuthenticationInterceptor:
             return handler
         behaviour = behaviour_of(handler)
 
-        async def answer(request: Any, context: CallContext) -> Any:
+        def answer(request: Any, context: CallContext) -> Awaitable[Any]:
+            if self._known(context):
+                return behaviour(request, context)  # type: ignore[no-any-return]
+            return admit_first(request, context)
+
+        async def admit_first(request: Any, context: CallContext) -> Any:
+            await self._admit(context)
+            return await behaviour(request, context)
+
+        async def send(request: Any, context: CallContext) -> None:
             identity = self._known(context) or await self._admit(context)
-            if not handler.response_streaming:
-                return await behaviour(request, context)
             try:
                 async with _while_valid(identity):
                     await behaviour(request, context)
@@ -73,19 +83,22 @@ class AuthenticationInterceptor:
                         await abort(context, refusal)
                     yield response
 
-        return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
+        if isasyncgenfunction(behaviour):
+            return behaving(handler, stream)
+        if handler.response_streaming:
+            return behaving(handler, send)
+        return behaving(handler, answer if is_awaited(handler) else admit_first)
 
     def _known(self, context: CallContext) -> Identity | None:
         """Return the caller if it was admitted a moment ago and still would be."""
-        metadata = context.invocation_metadata() or ()
-        identity = self._authenticator.known(_authorization(metadata))
+        identity = self._authenticator.known(_authorization(_metadata(context)))
         if identity is not None:  # never a gateway, which would name its own caller
             caller.set(identity)
         return identity
 
     async def _admit(self, context: CallContext) -> Identity:
         """Return the caller; end the call if it is refused."""
-        metadata = context.invocation_metadata() or ()
+        metadata = _metadata(context)
         authorization = _authorization(metadata)
         certificate = _certificate(context) if authorization is None else None
         try:
@@ -129,6 +142,10 @@ async def _while_valid(identity: Identity) -> AsyncIterator[None]:
         raise refusals[0] from None
     finally:
         timer.cancel()
+
+
+def _metadata(context: CallContext) -> CallMetadata:
+    return metadata_of_call.get() or context.invocation_metadata() or ()
 
 
 def _authorization(metadata: Iterable[tuple[str, Any]]) -> str | None:

@@ -11,9 +11,15 @@ from typing import Any, TypeAlias
 import grpc
 
 from sessiongate.core.grpc.call_counts import CallCounts
-from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of, is_awaited
-from sessiongate.runtime.auth.identity import caller
-from sessiongate.runtime.telemetry.correlation import current, from_pairs
+from sessiongate.core.grpc.interceptor import (
+    MethodHandler,
+    behaving,
+    behaviour_of,
+    is_awaited,
+    metadata_of_call,
+)
+from sessiongate.runtime.auth.identity import Identity, caller
+from sessiongate.runtime.telemetry.correlation import Correlation, current, from_pairs
 from sessiongate.runtime.telemetry.logs import LogLine, LogLines
 
 log = logging.getLogger("core.access")
@@ -26,13 +32,18 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 _DELAY = 0.05
 
 
+# What is known when a call ends: when, the method, the status, the seconds that it took, its peer,
+# its caller and its request.
+_Ended: TypeAlias = tuple[float, str, str, float, str, Identity | None, Correlation | None]
+
+
 class CallLog:
     """Logs and counts calls; must be outside those that refuse calls."""
 
     def __init__(self, counts: CallCounts, *, access_log: bool) -> None:
         self._counts = counts
         self._access_log = access_log
-        self._ended: list[LogLine] = []  # and not logged yet
+        self._ended: list[_Ended] = []  # and not logged yet
         self._is_closed = False
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
@@ -50,11 +61,13 @@ class CallLog:
         """Write the lines of all calls that have ended."""
         ended, self._ended = self._ended, []
         if ended and log.isEnabledFor(logging.INFO):
-            log.handle(LogLines(log.name, logging.INFO, ended))
+            log.handle(LogLines(log.name, logging.INFO, [_line(*each) for each in ended]))
 
     def _wrapped(self, method: str, inner: Behaviour, *, streams: bool) -> Behaviour:
         async def observed(request: Any, context: Any) -> Any:
-            current.set(from_pairs(context.invocation_metadata() or ()))
+            metadata = context.invocation_metadata() or ()
+            metadata_of_call.set(metadata)
+            current.set(from_pairs(metadata))
             began = time.perf_counter()
             code = "UNKNOWN"
             try:
@@ -81,17 +94,31 @@ class CallLog:
     def _note(self, method: str, code: str, took: float, context: Any) -> None:
         if not self._ended and not self._is_closed:
             asyncio.get_running_loop().call_later(_DELAY, self._flush)
-        identity = caller.get()
-        members = {
-            "method": method,
-            "code": code,
-            "seconds": round(took, 6),
-            "peer": context.peer(),
-            "user": identity.name if identity else "",
-        }
-        self._ended.append(LogLine(time.time(), f"{method} {code}", current.get(), members))
+        self._ended.append(
+            (time.time(), method, code, took, context.peer(), caller.get(), current.get())
+        )
         if self._is_closed:
             self._flush()
+
+
+def _line(
+    ended: float,
+    method: str,
+    code: str,
+    took: float,
+    peer: str,
+    identity: Identity | None,
+    correlation: Correlation | None,
+) -> LogLine:
+    """Return the line of a call."""
+    members = {
+        "method": method,
+        "code": code,
+        "seconds": round(took, 6),
+        "peer": peer,
+        "user": identity.name if identity else "",
+    }
+    return LogLine(ended, f"{method} {code}", correlation, members)
 
 
 def cancelled_code(context: Any) -> str:

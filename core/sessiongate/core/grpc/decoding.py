@@ -6,7 +6,7 @@ request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from inspect import isasyncgenfunction
 from typing import Any
@@ -55,12 +55,12 @@ class Decoding:
                 except CoreError as error:
                     await abort(context, error)
 
-        async def decoded(request: bytes, context: CallContext) -> Any:
+        def decoded(request: bytes, context: CallContext) -> Awaitable[Any]:
             try:
                 found = message(request)
             except CoreError as error:
-                await abort(context, error)
-            return await behaviour(found, context)
+                return abort(context, error)
+            return behaviour(found, context)  # type: ignore[no-any-return]
 
         async def stream(
             requests: AsyncIterator[bytes], context: CallContext

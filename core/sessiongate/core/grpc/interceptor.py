@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from inspect import iscoroutinefunction
+from collections.abc import Iterable
+from contextvars import ContextVar
+from inspect import isasyncgenfunction
 from typing import Any, Protocol, TypeAlias
 
 import grpc
 
 CallContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+CallMetadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic only to type checkers
 
 # How a handler is made, by whether requests and responses are streams.
@@ -19,8 +22,17 @@ _KINDS = {
 }
 
 
+# The metadata of the current call, if it has been read: gRPC makes it anew for each question. Each
+# call is a task of its own, whose context begins without it.
+metadata_of_call: ContextVar[CallMetadata | None] = ContextVar("metadata_of_call", default=None)
+
+
 class Interceptor(Protocol):
-    """Wraps the handler of each method once, when the method is registered."""
+    """Wraps the handler of each method once, when the method is registered.
+
+    Only the first one's behaviour must be a coroutine function, as gRPC wants it; those of the
+    others may be functions that return an awaitable, which saves a coroutine for each call.
+    """
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         """Return the wrapper of a handler; ``method`` is ``SERVICE/METHOD``."""
@@ -33,8 +45,8 @@ def behaviour_of(handler: MethodHandler) -> Any:
 
 
 def is_awaited(handler: MethodHandler) -> bool:
-    """Return whether a handler answers one request by a coroutine, not by a generator."""
-    return not handler.request_streaming and iscoroutinefunction(behaviour_of(handler))
+    """Return whether a handler answers one request by an awaitable, not by a generator."""
+    return not handler.request_streaming and not isasyncgenfunction(behaviour_of(handler))
 
 
 def behaving(handler: MethodHandler, behaviour: Any) -> MethodHandler:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import select
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,8 +25,9 @@ from sessiongate.runtime.telemetry.correlation import Correlation, current
 _encode = json.JSONEncoder(default=str).encode  # made once: `json.dumps` would make it each time
 _quote = json.encoder.encode_basestring_ascii
 _WAIT = 100  # milliseconds to wait for the reader of the log
-# Bytes that are written at a time, unless a line is longer: a pipe with any room takes them whole.
-_PIECE = select.PIPE_BUF
+# Bytes that are written at a time, unless a line is longer: a pipe with any room takes so many
+# whole, and a file takes any number.
+_PIECE, _FILE_PIECE = select.PIPE_BUF, 1024 * 1024
 
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -97,6 +100,7 @@ class _Unblocked(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._lost = 0
+        self._piece = _FILE_PIECE if _is_file(stream) else _PIECE
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -104,7 +108,7 @@ class _Unblocked(logging.StreamHandler[TextIO]):
         except Exception:
             self.handleError(record)
             return
-        for piece in _pieces(text + "\n"):
+        for piece in _pieces(text + "\n", self._piece):
             self._write(piece)
 
     def _write(self, text: str) -> None:
@@ -132,9 +136,16 @@ class _Unblocked(logging.StreamHandler[TextIO]):
             return True
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """Split text after lines, into pieces that a pipe takes whole, or of one line."""
-    most = _PIECE if text.isascii() else _PIECE // 4  # a character has up to four bytes
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _pieces(text: str, size: int) -> Iterator[str]:
+    """Split text after lines, into pieces of at most ``size`` bytes, or of one line."""
+    most = size if text.isascii() else size // 4  # a character has up to four bytes
     start = 0
     while len(text) - start > most:
         end = text.rfind("\n", start, start + most) + 1 or text.find("\n", start + most) + 1
@@ -169,8 +180,9 @@ class _Json(_Form):
     def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
         kind = _kind(record.levelname, self._program, record.name)
         text = f'{{"time": "{_time(line.time)}", {kind}, "message": {_quote(line.message)}'
-        for name, value in _members(line).items():
-            text += f', "{name}": {_quote(value) if type(value) is str else _json(value)}'
+        for members in _of_request(line), line.members:
+            for name, value in members.items():
+                text += f', "{name}": {_quote(value) if type(value) is str else _json(value)}'
         if trace:
             text += f', "exception": {_quote(trace)}'
         return text + "}"
@@ -181,7 +193,8 @@ class _Text(_Form):
 
     def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
         words = [_time(line.time), f"{record.levelname:<7}", self._program, escaped(line.message)]
-        words += [f"{name}={_value(value)}" for name, value in _members(line).items()]
+        for members in _of_request(line), line.members:
+            words += [f"{name}={_value(value)}" for name, value in members.items()]
         return "\n    ".join([" ".join(words), *map(escaped, trace.splitlines())])
 
 
@@ -194,20 +207,20 @@ def escaped(text: str) -> str:
     )
 
 
-def _members(line: LogLine) -> Mapping[str, object]:
-    """Return a line's members besides its message: its request, and its own."""
+def _of_request(line: LogLine) -> Mapping[str, object]:
+    """Return the members that name a line's request, if it belongs to one."""
     request = line.correlation
     if request is None:
-        return line.members
-    trace_id = request.trace_id
-    traced = {"trace_id": trace_id} if trace_id else {}
-    return {"request_id": request.request_id, **traced, **line.members}
+        return {}
+    if request.traceparent is None:
+        return {"request_id": request.request_id}
+    return {"request_id": request.request_id, "trace_id": request.trace_id}
 
 
 def _json(value: object) -> str:
-    if isinstance(value, str):
+    if type(value) is str:
         return _quote(value)
-    return repr(value) if type(value) in (int, float) else _encode(value)
+    return repr(value) if type(value) is float or type(value) is int else _encode(value)
 
 
 @lru_cache  # of few kinds
@@ -219,11 +232,16 @@ def _kind(level: str, program: str, logger: object) -> str:
 
 
 def _time(since_epoch: float) -> str:
-    second = int(since_epoch)
-    return f"{_second(second)}.{int((since_epoch - second) * 1000):03}Z"
+    return _millisecond(int(since_epoch * 1000))
 
 
 @lru_cache(1)  # of many lines
+def _millisecond(since_epoch: int) -> str:
+    second, left = divmod(since_epoch, 1000)
+    return f"{_second(second)}.{left:03}Z"
+
+
+@lru_cache(1)
 def _second(since_epoch: int) -> str:
     return f"{datetime.fromtimestamp(since_epoch, UTC):%Y-%m-%dT%H:%M:%S}"
 
