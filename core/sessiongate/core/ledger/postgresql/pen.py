@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
 LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
-_IDS_AT_ONCE = 1000
+# Ids are reserved for this many times as many sessions as have come, as far as these bounds allow:
+# to reserve some costs a commit, and those that are not given when a core is killed are lost.
+_TIMES = 20
+_LEAST_IDS, _MOST_IDS = 1000, 20_000
 _SETTLING = 3.0  # seconds after a jump: by then no clock shows an earlier time
 _RETRY = (0.2, 5.0)  # seconds between two attempts to connect: the first, and the most
 _APPLICATION = "sessiongate core"
@@ -241,7 +244,7 @@ class Pen:
 
     def _block(self, number: int) -> range:
         """Reserve ids that follow each other."""
-        size = max(number, _IDS_AT_ONCE)
+        size = max(number, _LEAST_IDS, min(_TIMES * number, _MOST_IDS))
         with self.writing() as connection:
             ((last,),) = connection.execute(
                 "UPDATE counters SET value = value + %s WHERE name = 'id' RETURNING value",
