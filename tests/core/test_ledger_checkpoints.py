@@ -20,17 +20,21 @@ from tests.polling import eventually
 
 _LARGEST = 80 << 20  # bytes: a commit copies 64 MiB itself, and this batch may come on top
 _KEPT = 16 << 20  # bytes of a log that is begun anew
-_BATCH = 500
+_TEXT = "x" * 1000  # of a longer one, a ledger keeps 1 KiB
+_LARGE = Session(
+    user=_TEXT, remote=_TEXT, service=_TEXT, database=_TEXT, application=_TEXT, tls_cipher=_TEXT
+)
+_BATCH = 90
 
 
 async def replace_sessions(ledger: SqliteLedger, batches: int) -> None:
-    """Open and close many sessions."""
+    """Open and close sessions of half a megabyte in each batch."""
     closed: list[Closing] = []
     for _ in range(batches):
         now = time.time_ns()
-        opened = [Opening(f"{now}-{n}", now, None, Session(user="x" * 1000)) for n in range(_BATCH)]
+        opened = [Opening(f"{now}-{n}", now, None, _LARGE) for n in range(_BATCH)]
         ids = await ledger.record("a", opened=opened, closed=closed, incarnation=None)
-        closed = [Closing(ident, now, Session(user="x" * 1000)) for ident in ids]
+        closed = [Closing(ident, now, _LARGE) for ident in ids]
         assert await ledger.is_in_place(), "its own copying is no foreign one"
     await ledger.record("a", opened=[], closed=closed, incarnation=None)
 
@@ -105,7 +109,7 @@ def test_a_file_that_is_written_over_after_its_log_was_copied_is_noticed(tmp_pat
     async def main() -> None:
         ledger = await SqliteLedger.open(f"sqlite:///{file}", now=time.time_ns)
         before = file.read_bytes()
-        await replace_sessions(ledger, 10)
+        await replace_sessions(ledger, 60)  # more rows than the log is left alone for
         eventually(lambda: ended_in(file))
         await ledger.record("a", opened=[], closed=[], incarnation=1.0)
         eventually(lambda: ledger._store._checkpoints._copying.done())  # type: ignore[union-attr]
