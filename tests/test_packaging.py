@@ -179,13 +179,17 @@ def installed_as_documented(wheel: Path, folder: Path) -> Path:
     return folder / "opt/sessiongate/bin"
 
 
-def test_the_documented_installation_runs_it(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commands = installed_as_documented(wheel, tmp_path)
-    settings = tmp_path / "etc/sessiongate/sessiongate.toml"
+@pytest.fixture(scope="module")
+def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install it as documented; return the folder of commands."""
+    return installed_as_documented(wheel, tmp_path_factory.mktemp("server"))
+
+
+def test_the_documented_installation_runs_it(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, folder = server, server.parents[2]
+    settings = folder / "etc/sessiongate/sessiongate.toml"
     assert stat.filemode(settings.stat().st_mode) == "-rw-------"
-    assert (tmp_path / "etc/systemd/system/sessiongate.service").is_file()
+    assert (folder / "etc/systemd/system/sessiongate.service").is_file()
     assert run(commands / "python", "-m", "pip", "check").returncode == 0
     printed = run(commands / "sessiongate", "--version")
     assert printed.stdout == f"sessiongate {PROJECT['version']}\n", printed.stderr
@@ -265,7 +269,7 @@ def test_without_the_extra_for_servers_their_commands_say_so(command: Path, tmp_
 
 
 def test_the_documented_plugin_is_installed_and_read(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Do what docs/plugins.md says, with uv in place of pip, and another port."""
     page = "docs/plugins.md"
@@ -275,9 +279,8 @@ def test_the_documented_plugin_is_installed_and_read(
     folder.mkdir()
     (folder / "pyproject.toml").write_text(project, encoding="utf-8")
     (folder / "sessiongate_redis.py").write_text(module, encoding="utf-8")
-    commands = installed(tmp_path / "env", f"{wheel}[server]")
-    uv(*install[:-1], "--python", commands / "python", install[-1], cwd=tmp_path)
-    monkeypatch.setattr("tests.program.COMMAND", commands / "sessiongate")
+    uv(*install[:-1], "--python", server / "python", install[-1], cwd=tmp_path)
+    monkeypatch.setattr("tests.program.COMMAND", server / "sessiongate")
     with running_redis() as port, socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"CLIENT SETNAME checkout\r\nSELECT 3\r\n")
         with client.makefile("rb") as answers:
@@ -285,7 +288,7 @@ def test_the_documented_plugin_is_installed_and_read(
         arguments = [part.replace("6379", str(port)) for part in serve[2:]]
         with Serving(*arguments, "--ledger", "sqlite://") as it:
             answer = httpx.get(f"http://{it.http}/v1/sessions/1", timeout=PATIENCE, trust_env=False)
-            listed = run(commands / "sessiongate", "list", "--core", it.grpc)
+            listed = run(server / "sessiongate", "list", "--core", it.grpc)
         shown = answer.json()["data"]["attributes"]
         assert (shown["remote"], shown["port"]) == client.getsockname()
     assert (shown["user"], shown["database"]) == ("default", "3")
