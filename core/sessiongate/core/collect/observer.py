@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from sessiongate.core.collect.prepared import PreparedSessions, prepared_session
+from sessiongate.core.collect.prepared import PreparedSessions, forget_prepared, prepared_session
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.sources.base import Observation, Source, SourceConfig, SourceError
 from sessiongate.core.sources.support.pacing import Pace
@@ -16,6 +16,7 @@ from sessiongate.runtime.memory import FreeMemory, untrack
 log = logging.getLogger(__name__)
 
 OBSERVE_EVERY = 30.0  # seconds between two rounds
+_MANY = 10_000  # sessions prepared: what that took of memory is worth returning
 _END_TIMEOUT = 1.0  # seconds that a source may take to end an observation that is not wanted
 
 
@@ -30,6 +31,7 @@ class StandbySource:
         self.is_read = False  # at this moment
         self._max_session = max_session
         self._scopes = None if scopes is None else scopes.of(config)
+        self._memory = FreeMemory()
 
     async def fault(self) -> str:
         """Read the source; return why that failed, if it did."""
@@ -54,18 +56,26 @@ class StandbySource:
         pace, before = Pace(), self.prepared
         prepared: PreparedSessions = {}
         shared: dict[Values, Values] = {}  # many sessions have the same
-        for item in observation.sessions[: self.config.max_sessions]:
-            if (found := before.get(item)) is not None:
-                shared.setdefault(found.values, found.values)
-            else:
-                found = prepared_session(
-                    item, self.config.name, self._max_session, self._scopes, shared
-                )
-            if found is not None:
-                prepared[item] = found
-            await pace.pause()
-        untrack(prepared)
-        self.prepared = prepared
+        made = 0
+        try:
+            for item in observation.sessions[: self.config.max_sessions]:
+                if (found := before.pop(item, None)) is not None:
+                    shared.setdefault(found.values, found.values)
+                else:
+                    found = prepared_session(
+                        item, self.config.name, self._max_session, self._scopes, shared
+                    )
+                    made += 1
+                if found is not None:
+                    prepared[item] = found
+                await pace.pause()
+            await forget_prepared(before, pace)
+        finally:  # if it is time to be active, some are still those of before
+            prepared.update(before)
+            untrack(prepared)
+            self.prepared = prepared
+        if made >= _MANY:
+            self._memory.give_back_soon()
 
     async def close(self) -> None:
         """Close the source; one that hangs or fails is abandoned."""
@@ -91,7 +101,6 @@ class Observer:
         self._max_session, self._scopes = max_session, scopes
         self._sources: list[StandbySource] = []
         self._unreadable: tuple[str, ...] = ()
-        self._memory = FreeMemory()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -130,5 +139,4 @@ class Observer:
                         *(name, fault),
                     )
         self._unreadable = tuple(found)
-        self._memory.give_back_soon()
         await self._tell(self._unreadable)

@@ -65,7 +65,7 @@ class Preparation:
         self._table = table
         self._links = links
         self._max_session = max_session
-        self._prepared = prepared
+        self.prepared = prepared  # and not used yet
         self._last_known = LastKnown()
         # The ids of those of its sessions, by key, that the ones to prepare wait for.
         self.blockers: Mapping[str, int] = {}
@@ -74,7 +74,7 @@ class Preparation:
         """Compare an observed session, at its place in the table, with what the table has."""
         ident = id_of(place)
         row = self._table.row(ident)
-        if self._prepared and (found := self._prepared.pop(item, None)) is not None:
+        if self.prepared and (found := self.prepared.pop(item, None)) is not None:
             is_still = row is None and item.stated_id != ident
             if is_still and self._links.of(ident) == UNLINKED:
                 return Ready(ident, None, None, UNLINKED, found.draft(place))
@@ -95,10 +95,6 @@ class Preparation:
             draft = self._compared(row.session, row, row.session).draft
             if draft is not None:
                 yield draft
-
-    def forget_prepared(self) -> None:
-        """Forget what was prepared and is not used: those sessions have changed or ended."""
-        self._prepared.clear()
 
     def forget(self, key: str) -> None:
         """Forget the unreadable members of a session."""

@@ -14,6 +14,7 @@ from sessiongate.core.collect.truncation import leaves_room, link
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.moments import is_storable
+from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.addresses import Remote
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import SplitBody, piece
@@ -80,6 +81,13 @@ def prepared_session(
     untrack(found.body)
     item.keep(piece(stated))
     return found
+
+
+async def forget_prepared(sessions: PreparedSessions, pace: Pace) -> None:
+    """Forget prepared sessions; to free all of them in one turn could take long."""
+    while sessions:
+        sessions.popitem()
+        await pace.pause()
 
 
 def clear_unstorable(session: Session) -> None:

@@ -127,7 +127,7 @@ class Reconciler:
             await self._reconcile(observation)
             self._showing.progress()
             self._last = observation
-            self._showing.forget_prepared()
+            await self._showing.forget_prepared()
         self._observed_at = observed_at
 
     def target(self, ident: int) -> Target | None:

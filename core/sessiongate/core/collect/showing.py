@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
 from sessiongate.core.collect.preparation import Preparation, Ready
-from sessiongate.core.collect.prepared import PreparedSessions
+from sessiongate.core.collect.prepared import PreparedSessions, forget_prepared
 from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.place import id_of
@@ -140,9 +140,9 @@ class Showing:
             seen += piece(more)
         return seen, _longer(longest, row.transaction, self._now())
 
-    def forget_prepared(self) -> None:
-        """Forget what was prepared for the first observation, which is shown."""
-        self._preparation.forget_prepared()
+    async def forget_prepared(self) -> None:
+        """Forget what was prepared for the first observation, which is shown, and not used."""
+        await forget_prepared(self._preparation.prepared, Pace())
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
