@@ -101,7 +101,7 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             first.expect(f"{second.name} at {second.address} has become active")
             first.expect("standing by")
             assert second.ids_in_time() == ids
-            assert serves(second.address)
+            eventually(lambda: serves(second.address))
             takeovers = before.get(TAKEOVERS, 0) + 1
             shown = eventually(second.metrics, lambda shown: shown.get(TAKEOVERS) == takeovers)
             assert {name for name in shown if is_of_a_shard(name)} == {
@@ -109,7 +109,7 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
                 for name, kind, _ in documented().values()
                 if is_of_a_shard(name)
             }
-            assert shown[ENDED] == before[ENDED] + 1
+            assert shown[ENDED] > before[ENDED]
             assert 47 < shown["sessiongate_ledger_partitions_ahead_seconds"] / 3600 < 50
             second.process.kill()
             ledger.until_active(first.name)
@@ -143,10 +143,14 @@ def test_the_documented_core_has_its_name_and_its_sources_for_itself(
     plain = (*insecure, "--grpc", "127.0.0.1:0", "--source", source)
     with ForkedProgram("core", *plain) as first:
         first.expect("^listening on ")
-        (east,) = [each for each in ledger.fleet().shards if each.active]
-        assert (east.name, east.active and east.active.shown) == (
-            "east",
-            "core-a at core-a.example.com:50051",
+        # It listens a little before it is active, and before it states its address.
+        eventually(
+            lambda: [
+                (each.name, each.active.shown, each.sources)
+                for each in ledger.fleet().shards
+                if each.active
+            ],
+            lambda found: found == [("east", "core-a at core-a.example.com:50051", ("app",))],
         )
         second = run("core", *plain)
         assert second.returncode == 2
@@ -276,6 +280,9 @@ def test_ids_do_not_begin_anew_with_the_tables(ledger: FleetLedger, tmp_path: Pa
         await_ready(first.address)
         second.expect("standing by")
         known = first.ids()
+        beat = ledger.member("core-b").beat
+        # It looks after each beat: it has seen which ids were given.
+        eventually(lambda: ledger.member("core-b").beat, lambda found: found > beat + 1)
         ledger.begin_anew()
         first.process.kill()
         ids = eventually(second.ids_in_time, lambda found: len(found) == 3)
