@@ -9,7 +9,9 @@ from typing import Any
 
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.fleet.primaries import PrimaryWatch
 from sessiongate.core.front_server import FrontServer
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.reading import ReadLedger
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
@@ -57,6 +59,12 @@ class FrontCore:
         try:
             self._listening(front.address)
             await self._membership.move(self._config.advertise or called(front.address))
-            await unless(self._stop, self._membership.watch(front.see))
+            primaries = PrimaryWatch(LedgerPlace.parse(self._config.ledger))
+            looking = asyncio.create_task(primaries.run())
+            watching = self._membership.watch(lambda fleet: front.see(fleet, primaries.trouble))
+            try:
+                await unless(self._stop, watching)
+            finally:
+                looking.cancel()
         finally:
             await front.stop()

@@ -59,8 +59,9 @@ class FrontServer(Core):
         self._state = FleetState(config.core_name, self._front)
         return ledger
 
-    def see(self, fleet: Fleet) -> None:
-        """Follow the cores that are active now."""
+    def see(self, fleet: Fleet, trouble: str = "") -> None:
+        """Follow the cores that are active now; state what is wrong with the ledger."""
+        self._state.trouble = trouble
         self._state.note(fleet, time.time_ns())
         used = {shard.name: shard for shard in fleet.used_shards}
         cores = {name: _to_follow(shard.active) for name, shard in used.items()}

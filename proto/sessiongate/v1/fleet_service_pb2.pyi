@@ -28,18 +28,20 @@ class ListShardsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListShardsResponse(_message.Message):
-    __slots__ = ("shards", "fronts", "ended", "read_time", "front")
+    __slots__ = ("shards", "fronts", "ended", "read_time", "front", "trouble")
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     FRONTS_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     READ_TIME_FIELD_NUMBER: _ClassVar[int]
     FRONT_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     shards: _containers.RepeatedCompositeFieldContainer[Shard]
     fronts: _containers.RepeatedCompositeFieldContainer[FleetCore]
     ended: _containers.RepeatedCompositeFieldContainer[FleetCore]
     read_time: _timestamp_pb2.Timestamp
     front: str
-    def __init__(self, shards: _Optional[_Iterable[_Union[Shard, _Mapping]]] = ..., fronts: _Optional[_Iterable[_Union[FleetCore, _Mapping]]] = ..., ended: _Optional[_Iterable[_Union[FleetCore, _Mapping]]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., front: _Optional[str] = ...) -> None: ...
+    trouble: str
+    def __init__(self, shards: _Optional[_Iterable[_Union[Shard, _Mapping]]] = ..., fronts: _Optional[_Iterable[_Union[FleetCore, _Mapping]]] = ..., ended: _Optional[_Iterable[_Union[FleetCore, _Mapping]]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., front: _Optional[str] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class Shard(_message.Message):
     __slots__ = ("name", "state", "state_time", "trouble", "active", "standbys", "sources")

@@ -18,6 +18,7 @@ class FleetState:
         self._name = name
         self._front = front
         self._fleet = Fleet((), ())
+        self.trouble = ""  # what is wrong with the ledger
         self._read_at = 0  # in ns since the epoch
 
     def note(self, fleet: Fleet, now: int) -> None:
@@ -32,6 +33,7 @@ class FleetState:
             fronts=_cores(one for one in fleet.members if one.is_running and one.kind == "front"),
             ended=_cores(one for one in fleet.members if not one.is_running),
             front=self._name,
+            trouble=self.trouble,
         )
         if self._read_at:
             answer.read_time.FromNanoseconds(self._read_at)

@@ -51,6 +51,8 @@ def _notes(fleet: ListShardsResponse) -> Iterator[str]:
     for shard in fleet.shards:
         for trouble in _troubles(shard):
             yield plain(f"shard {shard.name}: {trouble}")
+    if fleet.trouble:
+        yield plain(fleet.trouble)
     if not fleet.HasField("read_time") or time.time() - fleet.read_time.seconds > _OLD:
         when = time_text(fleet.read_time) if fleet.HasField("read_time") else "never"
         yield f"the ledger cannot be read now: this is as of {when}"
