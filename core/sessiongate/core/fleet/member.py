@@ -41,6 +41,7 @@ _T = TypeVar("_T")
 # Seconds for which a name may be locked by a core that does not beat: the server needs 25 to notice
 # that a machine is gone (`tcp_keepalives_…`).
 _HELD = 40.0
+_QUIET = 5.0  # for which `Member.call` fails after a failure
 _ADD = """
 INSERT INTO cores (name, number, kind, host, version, started)
 SELECT %s, coalesce(max(number), 0) + 1, %s, '', '', clock_timestamp() FROM cores
@@ -86,6 +87,7 @@ class Member:
         self._started = datetime.now(UTC)
         self._is_durable, self._durable = False, "on"  # how beats, and other writes, commit
         self._observed: tuple[datetime | None, list[str]] = (None, [])
+        self._quiet_until = 0.0  # on `elapsed`: until then, `call` fails
         self._held: tuple[float, Backend, int] | None = None  # since when by whom, at which beat
 
     @property
@@ -141,10 +143,20 @@ class Member:
         return SourceReader(self.entry.name, self._started)
 
     def call(self, work: Callable[[LedgerConnection], _T]) -> _T:
-        """Return what some work returns, which uses the connection. Raises `LedgerError`."""
-        connection = self._joined()
-        with connection.naming_errors():
-            return work(connection)
+        """Return what some work returns, which uses the connection. Raises `LedgerError`.
+
+        After a failure this fails at once for a while, so that many calls do not wait one after
+        the other for a server that is away, nor beats behind them.
+        """
+        if elapsed() < self._quiet_until:
+            raise LedgerAwayError(f"the ledger ({self._place}) has just failed to answer")
+        try:
+            connection = self._joined()
+            with connection.naming_errors():
+                return work(connection)
+        except LedgerError:
+            self._quiet_until = elapsed() + _QUIET
+            raise
 
     def end(self, lock: int, backend: Backend) -> None:
         """End exactly the backend that has a lock of the fleet's. Raises `LedgerError`."""
