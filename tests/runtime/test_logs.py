@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,20 @@ TOGETHER = """
 lines = [LogLine(0, f"line {number} {'x' * 100}", None, {}) for number in range(2000)]
 logging.getLogger().handle(LogLines("a", logging.INFO, lines))
 """
+
+
+@pytest.mark.parametrize("lines", [ALONE, TOGETHER], ids=["alone", "together"])
+def test_a_file_gets_all_lines(lines: str, tmp_path: Path) -> None:
+    program = f"""
+import logging
+from sessiongate.runtime.telemetry.logs import LogLine, LogLines, LogSettings, set_up_logs
+set_up_logs("core", LogSettings(log_format="text"))
+{lines}
+"""
+    with (tmp_path / "log").open("wb") as file:
+        subprocess.run([sys.executable, "-P", "-c", program], stderr=file, check=True)
+    written = (tmp_path / "log").read_text().splitlines()
+    assert [line.split()[4] for line in written] == [str(number) for number in range(2000)]
 
 
 @pytest.mark.parametrize("lines", [ALONE, TOGETHER], ids=["alone", "together"])
