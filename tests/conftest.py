@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import Iterator
+import os
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -33,11 +34,15 @@ transports.create_ssl_context = functools.cache(httpx.create_ssl_context)  # typ
 patience.connect = patience.read = patience.write = patience.pool = PATIENCE
 
 
-@pytest.fixture(scope="session", autouse=True)
-def servers_data() -> Iterator[None]:
-    """Let servers start with a copy of the data that the first of their kind has made."""
-    with making_data_once():
-        yield
+def pytest_configure(config: pytest.Config) -> None:
+    """Let servers start with a copy of the data that the first of their kind has made.
+
+    It may have been started by another process: all have the environment of the first.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        once = ExitStack()
+        once.enter_context(making_data_once())
+        config.add_cleanup(once.close)
 
 
 # What is imported and collected stays until the end. The garbage collector would go through all
