@@ -49,7 +49,7 @@ class Fleet:
                 program.watching, program.supervisor = self, supervisor
                 program.start()
                 self.programs.append(program)
-        self.snapshot: Tables = self.server.snapshot()
+        self.snapshots: list[Tables] = [self.server.snapshot()]
         self._births = 0
         self._told: dict[int, tuple[str, str, int]] = {}  # what each id is of
         self._ids: dict[int, int] = {}  # the id of what was shown, by its start

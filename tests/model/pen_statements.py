@@ -121,12 +121,24 @@ async def _tell_active(server: Server, session: Session, tx: Transaction, values
     tx.put("actives", shard, {"claim": claim, "core": core, "instance": instance})
 
 
+@means(pen._FORMER)
+async def _former(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+    require_version(tx)
+    row = await to_change(server, session, tx, "shards", values[0]) or {}
+    return [(row.get("pid"), row.get("begun"))]
+
+
+def _has_others(tx: Transaction, number: int) -> bool:
+    return any(key != number and row["claim"] for key, row in tx.rows("shards"))
+
+
 @means(
     "SELECT (SELECT value FROM counters WHERE name = 'id'),"
-    " (SELECT value FROM counters WHERE name = 'instance')"
+    " (SELECT value FROM counters WHERE name = 'instance'),"
+    " EXISTS (SELECT FROM shards WHERE number <> %s AND claim > 0)"
 )
 async def _counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    return [tuple(counter(tx, name) for name in ("id", "instance"))]
+    return [(counter(tx, "id"), counter(tx, "instance"), _has_others(tx, values[0]))]
 
 
 @means("SELECT name, value FROM counters")
@@ -149,10 +161,12 @@ async def _raise(server: Server, session: Session, tx: Transaction, values: Any)
     return await count_up(server, session, tx, "instance", lambda now: max(now, values[0]))
 
 
-@means("UPDATE counters SET value = value + %s WHERE name = 'id' RETURNING value")
+@means(pen._BLOCK)
 async def _block(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
-    return await count_up(server, session, tx, "id", lambda now: now + values[0])
+    size, number = values
+    ((last,),) = await count_up(server, session, tx, "id", lambda now: now + size)
+    return [(last, _has_others(tx, number))]
 
 
 @means("UPDATE counters SET value = %s WHERE name = 'id' AND value = %s")

@@ -315,6 +315,7 @@ def simulated(chance: random.Random) -> Iterator[None]:
         patch.setattr(store, "advise", lambda connection: None)
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)
+        patch.setattr(pen, "_IDS_AT_ONCE", 2)  # so that many are reserved
         patch.setattr(shard_core, "Core", Observing)
         patch.setattr(shard_core, "StandbyServer", _Standby)
         patch.setattr(member, "version", lambda name: "")

@@ -50,6 +50,7 @@ class FleetSchedule(RuleBasedStateMachine):
         if is_fault:
             self.fleet.is_calm = False
         self.fleet.run(seconds)
+        self.fleet.snapshots.append(self.fleet.server.snapshot())
 
     @rule(source=sources, began=keys, ended=keys, after=times)
     def change(self, source: str, began: list[str], ended: list[str], after: float) -> None:
@@ -167,17 +168,14 @@ class FleetSchedule(RuleBasedStateMachine):
         server.promote()
         self.then(after)
 
-    @rule()
-    def copy(self) -> None:
-        self.fleet.snapshot = self.fleet.server.snapshot()
-
-    @rule(after=times)
-    def restore(self, after: float) -> None:
-        if "version" in self.fleet.snapshot:
+    @rule(back=st.integers(1, 5), after=times)
+    def restore(self, back: int, after: float) -> None:
+        snapshot = self.fleet.snapshots[-back:][0]
+        if "version" in snapshot:
             self.fleet.lose()
         else:
             self.fleet.forget()
-        self.fleet.server.restore(self.fleet.snapshot)
+        self.fleet.server.restore(snapshot)
         self.then(after)
 
     @rule(after=times)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from random import Random
+
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.model.fleet import Fleet
 from tests.model.schedules import FleetSchedule
 
 FleetSchedule.TestCase.settings = settings(
@@ -14,4 +20,66 @@ FleetSchedule.TestCase.settings = settings(
     derandomize=True,  # each run is the same: what others draw is looked for by ``make model``
     suppress_health_check=[*HealthCheck],
 )
+_EAST = 2  # the shard's number
 TestFleetSchedule = FleetSchedule.TestCase
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """Return two cores of one shard, and one of another, at peace."""
+    with closing(Fleet({"east": 2, "west": 1}, (1.0, 1.0, 1.0), Random(1))) as fleet:
+        fleet.connect("orders", "k")
+        fleet.connect("stock", "k")
+        fleet.make_peace()
+        yield fleet
+
+
+def test_a_core_that_has_nothing_to_write_notices_that_the_tables_are_gone(fleet: Fleet) -> None:
+    fleet.forget()
+    fleet.server.machine.create_task(fleet.server.drop())
+
+    fleet.make_peace()  # the rows are there again
+
+
+def test_a_core_notices_that_another_has_claimed_and_written_as_often() -> None:
+    with closing(Fleet({"east": 2}, (1.0, 1.0), Random(1))) as fleet:
+        while _EAST not in (empty := fleet.server.snapshot())["shards"]:
+            fleet.run(0.001)
+        fleet.connect("orders", "kl")
+        fleet.make_peace()
+        (former,) = (each for each in fleet.programs if each.is_showing)
+        (other,) = (each for each in fleet.programs if not each.is_showing)
+        shards = fleet.server.tables["shards"]
+        counts = shards[_EAST]["claim"], shards[_EAST]["writes"]
+
+        former.link.cut()
+        fleet.lose()
+        fleet.server.restore(empty)
+        fleet.disconnect("orders", "l")
+        fleet.connect("orders", "m")
+        while not other.is_showing or ("orders", "m") not in other.machine.memory:
+            fleet.run(0.05)
+        row = fleet.server.tables["shards"][_EAST]
+        assert (row["claim"], row["writes"]) == counts
+        other.kill()
+        former.link.heal()
+        fleet.run(4)
+
+        rows = fleet.server.tables["open_sessions"].values()
+        shown = {ident for _, ident in former.machine.memory.values()}
+        assert shown == {row["id"] for row in rows}
+
+
+def test_no_id_is_given_again_after_the_server_was_restored(fleet: Fleet) -> None:
+    (lone,) = (each for each in fleet.programs if each.shard == "west")
+    before = fleet.server.snapshot()
+    fleet.connect("stock", "lmn")
+    fleet.run(2)
+    lone.kill()  # only it knows which ids the server has lost
+    fleet.lose()
+    fleet.server.restore(before)
+    fleet.run(10)  # the other shard goes on
+    fleet.connect("stock", "lmn")
+    lone.start()
+
+    fleet.make_peace()

@@ -129,9 +129,9 @@ class PostgresqlLedger:
         return self._store.pen
 
     async def take_up(self) -> None:
-        """Take the pen again now, not only when there is something to write."""
+        """Make sure now that the pen is had, not only when there is something to write."""
         with suppress(LedgerError, RuntimeError):  # the second if the ledger is closed meanwhile
-            await self._calls.run(lambda: self.pen.connection)
+            await self._calls.run(self.pen.make_sure)
 
     @property
     def policy(self) -> HistoryPolicy:

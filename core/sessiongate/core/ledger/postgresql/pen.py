@@ -49,6 +49,11 @@ _CLAIM = """
 UPDATE shards SET claim = claim + 1, pid = %s, backend_start = %s
 WHERE number = %s RETURNING claim, writes
 """
+_FORMER = "SELECT pid, backend_start FROM shards WHERE number = %s FOR UPDATE"
+_BLOCK = """
+UPDATE counters SET value = value + %s WHERE name = 'id'
+RETURNING value, EXISTS (SELECT FROM shards WHERE number <> %s AND claim > 0)
+"""
 _CHECK = """
 UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
 WHERE number = %s AND claim = %s AND writes = %s AND pid = pg_backend_pid()
@@ -119,7 +124,9 @@ class Pen:
         self._is_in_doubt = False  # whether one more was
         self._claims_in_doubt = 0  # since the last that is known to be committed
         self._mine: set[Backend] = set()  # what may still have the lock for this core
+        self._claimers: set[Backend] = set()  # of these, one has made the last claim of this core
         self._seen = 0  # no id above it was given, as far as this core knows
+        self._has_others = False  # other shards give ids, too
         self.floor = 0  # an id that was reserved, as this core has seen it while it stood by
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
@@ -195,6 +202,13 @@ class Pen:
         if connection is not None:
             connection.close()
 
+    def make_sure(self) -> None:
+        """Take the lock, also if only this core believes that it has it. Raises `LedgerError`."""
+        if self.is_connected:
+            with suppress(LedgerError), self.writing():
+                return
+        self.connection  # noqa: B018 - it is made
+
     def close(self) -> None:
         """Give back the ids that were not given, and the lock."""
         if self.is_connected and self._ids:
@@ -246,11 +260,8 @@ class Pen:
         """Reserve ids that follow each other."""
         size = max(number, _LEAST_IDS, min(_TIMES * number, _MOST_IDS))
         with self.writing() as connection:
-            ((last,),) = connection.execute(
-                "UPDATE counters SET value = value + %s WHERE name = 'id' RETURNING value",
-                size,
-            )
-        self._seen = last
+            ((last, has_others),) = connection.execute(_BLOCK, size, self.shard)
+        self._seen, self._has_others = last, self._has_others or has_others
         return range(last - size + 1, last + 1)
 
     def _open(self) -> LedgerConnection:
@@ -272,6 +283,7 @@ class Pen:
                     claimed = self._meet(connection)
             self._claim, self._writes = claimed.number, claimed.writes
             self._is_in_doubt, self._claims_in_doubt = False, 0
+            self._claimers = {connection.backend}
             self._seen = max(self._seen, claimed.counter)
         except BaseException:
             connection.close()
@@ -289,16 +301,22 @@ class Pen:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
         server, is_same = connection.server, is_where_it_was(connection)
         self._claims_in_doubt += 1
+        (former,) = connection.execute(_FORMER, self.shard)
         ((claim, writes),) = connection.execute(_CLAIM, *connection.backend, self.shard)
         if self._claim:
-            self._compare(claim, writes)
-        ((counter, instance),) = connection.execute(
+            self._compare(claim, writes, Backend(*former))
+        self._claimers.add(connection.backend)
+        ((counter, instance, has_others),) = connection.execute(
             "SELECT (SELECT value FROM counters WHERE name = 'id'),"
-            " (SELECT value FROM counters WHERE name = 'instance')"
+            " (SELECT value FROM counters WHERE name = 'instance'),"
+            " EXISTS (SELECT FROM shards WHERE number <> %s AND claim > 0)",
+            self.shard,
         )
-        # A core that has seen it all knows that nothing is missing.
+        self._has_others = self._has_others or has_others
         is_behind = counter < max(self._seen, self.floor)
-        if is_behind or not (is_same or self._seen):
+        # A core that alone gives ids, and has seen them all, knows that none is missing.
+        has_seen_all = self._seen > 0 and not self._has_others
+        if is_behind or not (is_same or has_seen_all):
             counter, instance = self._jump(connection), instance + LOST_STARTS
         if not is_same:
             connection.execute(
@@ -317,9 +335,10 @@ class Pen:
             connection.execute(_TELL, self.shard, claim, self._core, self.instance)
         return _Claimed(claim, writes, counter)
 
-    def _compare(self, claim: int, writes: int) -> None:
+    def _compare(self, claim: int, writes: int, former: Backend) -> None:
         """Raise `LedgerError` if another core has written, or the server has lost writes."""
-        if claim > self._claim + self._claims_in_doubt:
+        is_ours = former in self._claimers
+        if claim > self._claim + self._claims_in_doubt or (claim > self._claim and not is_ours):
             self.is_superseded = True
             raise LedgerError(f"the ledger ({self.place}) was used by another core meanwhile")
         if claim <= self._claim or not 0 <= writes - self._writes <= self._is_in_doubt:
