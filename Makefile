@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install demo demo-fleet run test pythons debian faults model soak check proto bench screenshots release-proto release-surface lock audit
+.PHONY: help install demo demo-fleet run test pythons debian faults fleet-faults model soak check proto bench screenshots release-proto release-surface lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -56,6 +56,9 @@ faults: install ## Run the long fault-injection tests; update figures in docs/re
 	@rm -f .figures
 	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest tests/faults --ignore tests/faults/test_soak.py
 	$(BIN)/python -m tests.faults.report .figures docs/reliability.md faults
+
+fleet-faults: install ## Let 150 random faults befall a fleet; go on by FAULTS_SEED=N FAULTS_FIRST=N
+	FAULTS=full $(BIN)/python -m pytest -n 0 -s tests/faults/test_fleet.py
 
 model: install ## Run 100,000 schedules of the fleet's model; go on by ARGS="SCHEDULES SEED PART"
 	$(BIN)/python -m tests.model $(ARGS)

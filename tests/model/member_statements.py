@@ -128,6 +128,6 @@ async def _members(server: Server, session: Session, tx: Transaction, values: An
     ]
 
 
-@means("SELECT value FROM counters WHERE name = 'id'")
+@means(directory._COUNTER)
 async def _last_id(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    return [(counter(tx, "id"),)]
+    return [(counter(tx, "id"), server.machine.time())]

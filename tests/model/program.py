@@ -145,7 +145,7 @@ async def _started(core: Any, stop: asyncio.Event) -> bool:
 class Observing:
     """What a core does while it is active: it observes its sources, and has a ledger record it."""
 
-    def __init__(self, config: CoreConfig, written: PostgresqlLedger, metrics: object) -> None:
+    def __init__(self, config: CoreConfig, written: PostgresqlLedger, *_: object) -> None:
         self.address = "core:1"
         self.ledger_lost = asyncio.Event()
         life = here()
@@ -297,6 +297,12 @@ class _Pace:
         pass
 
 
+def _now() -> int:
+    life = here()
+    assert isinstance(life, Life)
+    return life.program.now()
+
+
 @contextmanager
 def simulated(chance: random.Random) -> Iterator[None]:
     """Let cores use the simulated server and virtual clocks until the block ends."""
@@ -309,13 +315,15 @@ def simulated(chance: random.Random) -> Iterator[None]:
             patch.setattr(module, "LedgerCalls", _Calls)
         for module in (pen, locks):
             patch.setattr(module, "time", SimpleNamespace(sleep=sleep))
-        wall = SimpleNamespace(time_ns=lambda: here().program.now())  # type: ignore[attr-defined]
-        patch.setattr(shard_core, "time", wall)
+        wall = SimpleNamespace(time=lambda: _now() / 1e9, time_ns=_now)
+        for module in (shard_core, membership):
+            patch.setattr(module, "time", wall)
         patch.setattr(store, "Pace", _Pace)
         patch.setattr(store, "advise", lambda connection: None)
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)
-        patch.setattr(pen, "_IDS_AT_ONCE", 2)  # so that many are reserved
+        patch.setattr(pen, "_TIMES", 1)  # so that ids are reserved often
+        patch.setattr(pen, "_LEAST_IDS", 2)
         patch.setattr(shard_core, "Core", Observing)
         patch.setattr(shard_core, "StandbyServer", _Standby)
         patch.setattr(member, "version", lambda name: "")
