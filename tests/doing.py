@@ -140,8 +140,10 @@ def showing(
     """Run a real core of these sources in a thread; yield what it shows, with its address.
 
     ``actions`` are what may be done to sessions, by their source: "cancel", for example, or
-    "" if the source could but may not. Of other sources, the kind cannot.
+    "" if the source could but may not. Of other sources, the kind cannot. Sessions of a source
+    that fails stay, for as long as the tests of a module may take.
     """
+    settings = {"stale_after": 86_400.0, **settings}
     shown = Shown(sources)
     stops: list[Callable[[], object]] = []
     ready = threading.Event()
