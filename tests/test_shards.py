@@ -242,6 +242,9 @@ def test_a_source_that_ends_its_cores_is_left_out_and_the_others_are_read(
             why = "3 cores ended while they read it for the first time"
             assert re.fullmatch(rf"left out for [1-6]?\d s: {why}", found)
             until_noted(core, set())
+            with FleetCore(ledger.url, "core-e", source, *arguments) as standby:
+                standby.expect("source db cannot be read by this core, which stands by: left out")
+                until_noted(standby, set())
             core.process.terminate()
             assert core.wait() == 0
         told.execute("UPDATE sessiongate.suspects SET last_end = last_end - interval '1 hour'")

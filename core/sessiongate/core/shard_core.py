@@ -58,9 +58,11 @@ class ShardCore:
         }
         entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
+        self._observing = Suspicion(self._membership)  # of what the observer reads
         self._observer = Observer(
             *(lambda: open_sources(config), self._membership.tell),
             *(config.limits.max_session, Scopes(config.network)),
+            first_reads=self._observing,
         )
         self._sources: Sequence[StandbySource] = ()  # as the observer has left them
         self._metrics: list[MetricCollector] = []
@@ -160,6 +162,7 @@ class ShardCore:
                 ledger = await self._unless_stopped(self._membership.stand_by(self._take, waiting))
             finally:
                 self._sources = await self._observer.stop()
+                await self._observing.close()
                 if ledger is None:
                     await asyncio.gather(*(each.close() for each in self._sources))
             return ledger

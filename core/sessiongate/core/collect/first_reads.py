@@ -1,4 +1,4 @@
-"""What a collector asks before a source is read for the first time."""
+"""What a collector, or an observer, asks before a source is read for the first time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ class FirstReads(Protocol):
 
     async def begin(self, source: str, waiting: Callable[[str], None]) -> None:
         """Return when a source may be read; until then, tell ``waiting`` why it may not."""
+
+    async def attempt(self, source: str) -> str:
+        """Return why a source, which is read alone, may not be read now; empty if it may."""
 
     async def end(self, source: str, *, is_read: bool) -> bool:
         """Note that the attempt has ended; return whether that is noted.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.prepared import PreparedSessions, forget_prepared, prepared_session
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.sources.base import Observation, Source, SourceConfig, SourceError
@@ -29,6 +30,7 @@ class StandbySource:
         self.config, self.source = config, source
         self.prepared: PreparedSessions = {}
         self.is_read = False  # at this moment
+        self.was_read = False  # once at least, as far as ``first_reads`` know
         self._max_session = max_session
         self._scopes = None if scopes is None else scopes.of(config)
         self._memory = FreeMemory()
@@ -95,8 +97,13 @@ class Observer:
         tell: Callable[[Sequence[str]], Awaitable[None]],
         max_session: int,
         scopes: Scopes | None,
+        first_reads: FirstReads | None = None,
     ) -> None:
-        """``tell`` is told after each round which sources could not be read."""
+        """``tell`` is told after each round which sources could not be read.
+
+        Ask ``first_reads`` before a source is read for the first time.
+        """
+        self._first_reads = first_reads
         self._open, self._tell = open_sources, tell
         self._max_session, self._scopes = max_session, scopes
         self._sources: list[StandbySource] = []
@@ -127,10 +134,21 @@ class Observer:
                 log.exception("reading the sources while standing by failed")
             await asyncio.sleep(OBSERVE_EVERY)
 
+    async def _fault(self, each: StandbySource) -> str:
+        reads, name = self._first_reads, each.config.name
+        if reads is None or each.was_read:
+            return await each.fault()
+        if why := await reads.attempt(name):
+            return why
+        fault = await each.fault()
+        if await reads.end(name, is_read=not fault):
+            each.was_read = not fault
+        return fault
+
     async def _round(self) -> None:
         found = []
         for each in self._sources:
-            if fault := await each.fault():
+            if fault := await self._fault(each):
                 name = each.config.name
                 found.append(name)
                 if name not in self._unreadable:

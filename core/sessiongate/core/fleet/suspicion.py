@@ -20,7 +20,7 @@ from sessiongate.core.ledger.postgresql.suspects import (
 
 
 class Suspicion:
-    """The first reads of one activity of a core (`core.collect.first_reads`), until `close`."""
+    """The first reads of a core (`core.collect.first_reads`), until `close`."""
 
     def __init__(self, membership: Membership) -> None:
         """Keep the notes over the membership's connection."""
@@ -43,16 +43,22 @@ class Suspicion:
             if verdict.may_read:
                 return
             self._end(source)
-            why = f"{verdict.ends} cores ended while they read it for the first time"
+            waiting(_reason(verdict))
             if verdict.left_out_for:
-                waiting(f"left out for {verdict.left_out_for:.0f} s: {why}")
                 await asyncio.sleep(verdict.left_out_for)
             else:
-                waiting(f"read after the other sources: {why}")
                 await self._apart.acquire()
                 self._alone = source
                 await self._others(dict(self._reading))
             self._reading[source] = object()
+
+    async def attempt(self, source: str) -> str:
+        """Return why a source, which is read alone, may not be read now; empty if it may."""
+        try:
+            verdict = await self._ask(source, alone=True)
+        except LedgerError:
+            return ""
+        return "" if verdict.may_read else _reason(verdict)
 
     async def _ask(self, source: str, *, alone: bool) -> Verdict:
         self._noted.add(source)
@@ -76,6 +82,7 @@ class Suspicion:
         """Take all notes back: this core stops reading. Do not wait for a server that hangs."""
         if not self._noted:
             return
+        self._noted.clear()
         # Else they count as an end, if this program ends before it reads the sources again.
         with suppress(LedgerError, TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT):
@@ -95,3 +102,11 @@ class Suspicion:
         """Wait until the attempts that are under way have ended."""
         while any(self._reading.get(name) is each for name, each in attempts.items()):
             await self._ended.wait()
+
+
+def _reason(verdict: Verdict) -> str:
+    """Return in words why a source may not be read."""
+    why = f"{verdict.ends} cores ended while they read it for the first time"
+    if verdict.left_out_for:
+        return f"left out for {verdict.left_out_for:.0f} s: {why}"
+    return f"read after the other sources: {why}"
