@@ -60,7 +60,10 @@ class Index:
             ids = self._ids.get(value)
             if ids is None:
                 (gone.remove if value in gone else come.add)(value)
-                self._keep(value, sorted(new))
+                if len(new) == 1:  # the usual one: most addresses have one session
+                    self._ids[value] = new[0]
+                else:
+                    self._keep(value, sorted(new))
             elif isinstance(ids, int):
                 self._keep(value, sorted((*new, ids)))
             elif isinstance(ids, list):

@@ -13,6 +13,7 @@ from sessiongate.v1.session_action_service_pb2 import (
     CancelStatementRequest,
     TerminateSessionRequest,
 )
+from sessiongate.v1.times import nanoseconds_of
 
 MAX_GRACE = 3600.0  # seconds
 MAX_WAIT = 60.0
@@ -85,7 +86,7 @@ class ActionRequest:
             Action.CANCEL,
             request.identity_revision if request.HasField("identity_revision") else None,
             request.revision if request.HasField("revision") else None,
-            since.seconds * 10**9 + since.nanos if has_since else None,
+            nanoseconds_of(since) if has_since else None,
             max_wait=max_wait,
         )
 

@@ -30,6 +30,7 @@ from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
+from sessiongate.v1.times import nanoseconds_of
 
 log = logging.getLogger(__name__)
 
@@ -332,8 +333,11 @@ class Reconciler:
 
     def _opening(self, key: str, item: Observed) -> Opening:
         session = item.session
-        stated = session.HasField("connect_time") and is_storable(session.connect_time)
-        start = session.connect_time.ToNanoseconds() if stated else self._now()
+        stated = session.connect_time if session.HasField("connect_time") else None
+        if stated is not None and is_storable(stated):
+            start = nanoseconds_of(stated)
+        else:
+            start = self._now()
         opening = Opening(key, start, item.stated_id, session)
         untrack(opening)
         return opening

@@ -218,7 +218,8 @@ class Showing:
                 if step.is_full:
                     await self._finish(step, pace)
                     step = _Step()
-                await pace.pause()
+                if pace.is_due:
+                    await pace.rest()
             if step.entries:
                 await self._finish(step, pace)
                 step = _Step()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from sessiongate.core.place import place_of
 from sessiongate.core.table.addresses import Remote, remote_of
 from sessiongate.core.table.row import Values
 from sessiongate.v1.session_pb2 import Activity, Session
+from sessiongate.v1.times import nanoseconds_of
 
 # Limits of what becomes visible together, so that readers can take it.
 STEP_CHANGES = 1000
@@ -43,7 +42,7 @@ class Draft(NamedTuple):
         return cls(
             session.id,
             session.SerializeToString(),
-            place_of(_nanoseconds(session.connect_time), session.id),
+            place_of(nanoseconds_of(session.connect_time), session.id),
             remote_of(session.remote) if session.HasField("remote") else None,
             Values.of(session),
             _time(session, "last_active_time"),
@@ -62,9 +61,4 @@ def unassigned(session: Session) -> Session:
 
 
 def _time(message: Session | Activity, field: str) -> int | None:
-    return _nanoseconds(getattr(message, field)) if message.HasField(field) else None
-
-
-def _nanoseconds(moment: Timestamp) -> int:
-    """Return a moment since the epoch; `Timestamp.ToNanoseconds` takes three times as long."""
-    return int(moment.seconds * 10**9 + moment.nanos)
+    return nanoseconds_of(getattr(message, field)) if message.HasField(field) else None

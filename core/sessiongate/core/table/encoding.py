@@ -53,16 +53,27 @@ class RevisionStamp:
 
     def __init__(self, update_time: Timestamp) -> None:
         self._tail = Session(update_time=update_time).SerializeToString() + _REVISION
+        # Revisions follow each other: their high bits are mostly those of the last one.
+        self._high, self._encoded_high = 0, b""
 
     def piece(self, body: bytes, revision: int, identity: int) -> bytes:
         """Encode a session whose other fields are ``body`` as field 1 of a message.
 
         ``identity`` is its identity_revision.
         """
-        last = _varint(revision)
+        last = self._encoded(revision)
         same = last if identity == revision else _varint(identity)
         end = b"".join((self._tail, last, _IDENTITY, same))
         return b"".join((_FIRST, _varint(len(body) + len(end)), body, end))
+
+    def _encoded(self, revision: int) -> bytes:
+        """Encode a varint; a large one takes a loop over its octets otherwise."""
+        high = revision >> 14
+        if not high:
+            return _varint(revision)
+        if high != self._high:
+            self._high, self._encoded_high = high, _varint(high)
+        return bytes((revision & 0x7F | 0x80, revision >> 7 & 0x7F | 0x80)) + self._encoded_high
 
 
 def holds(piece: bytes, body: bytes) -> bool:

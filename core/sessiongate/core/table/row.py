@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +11,10 @@ from sessiongate.core.table.addresses import Remote
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
+
+_read = attrgetter(
+    *("source", "service", "state", "user", "database", "application", "activity.state")
+)
 
 
 class Values(NamedTuple):
@@ -25,15 +30,16 @@ class Values(NamedTuple):
 
     @classmethod
     def of(cls, session: Session) -> Values:
-        """Return the values of a session."""
+        """Return the values of a session; one that is not empty needs no other look."""
+        source, service, state, user, database, application, activity = _read(session)
         return cls(
-            session.source,
-            session.service,
-            session.state,
-            session.user if session.HasField("user") else None,
-            session.database if session.HasField("database") else None,
-            session.application if session.HasField("application") else None,
-            (session.activity.state or None) if session.HasField("activity") else None,
+            source,
+            service,
+            state,
+            user if user or session.HasField("user") else None,
+            database if database or session.HasField("database") else None,
+            application if application or session.HasField("application") else None,
+            activity or None,
         )
 
 

@@ -20,7 +20,7 @@ from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.states import STATE_WORDS
-from sessiongate.v1.times import seconds_of
+from sessiongate.v1.times import nanoseconds_of, seconds_of
 
 # A session's value in each field of `FIELDS`; None if it has none.
 IndexedValues: TypeAlias = tuple[Hashable, ...]
@@ -110,8 +110,7 @@ class SessionRow:
         """Keep both times; return when it connected."""
         if is_idle(session):
             self._idle_since = seconds_of(session.last_active_time)
-        connected = session.connect_time
-        self._connected = connected.seconds * 10**9 + connected.nanos
+        self._connected = nanoseconds_of(session.connect_time)
         return self._connected
 
     @property

@@ -112,12 +112,8 @@ async def kept(
 ) -> list[_T]:
     """Return the items for which ``holds`` is true."""
     found: list[_T] = []
-
-    def look(item: _T) -> None:
-        if holds(item):
-            found.append(item)
-
-    await mapped(look, items, pace)
+    async for part in parts(items, pace or Pace()):
+        found += filter(holds, part)
     return found
 
 
