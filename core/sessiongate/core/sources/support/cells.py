@@ -22,7 +22,8 @@ from sessiongate.runtime.addresses import MAX_PORT
 
 Cell = bytes | None
 
-_NUMBER = re.compile(rb"-?[0-9]{1,19}")
+_DIGITS = 19  # of a number
+_NUMBER = re.compile(rb"-?[0-9]{1,%d}" % _DIGITS)
 _T = TypeVar("_T")
 
 
@@ -44,7 +45,7 @@ def decode_text(cell: bytes, codec: str | None = None, *, is_cut: bool = False) 
     If ``is_cut``, the text may end within a character, which is left out.
     """
     try:
-        return _decoded(cell, "utf-8", "strict", is_cut)
+        return _decoded(cell, "utf-8", "strict", is_cut) if is_cut else cell.decode()
     except UnicodeDecodeError:
         with suppress(UnicodeDecodeError):
             if codec is not None:
@@ -60,7 +61,8 @@ def _decoded(cell: bytes, codec: str, errors: str, is_cut: bool) -> str:
 
 def read_integer(cell: bytes, low: int, high: int) -> int:
     """Read an integer within bounds. Raises `UnreadableError`, as all readers here do."""
-    if _NUMBER.fullmatch(cell) and low <= (value := int(cell)) <= high:
+    is_short = len(cell) <= _DIGITS and cell.isdigit()  # the usual one; an expression takes longer
+    if (is_short or _NUMBER.fullmatch(cell)) and low <= (value := int(cell)) <= high:
         return value
     raise UnreadableError(f"expected an integer from {low} to {high}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,6 +14,7 @@ from sessiongate.core.sources.support.moments import timestamp
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(?: (\S+))?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
 _UTC = ("UTC", "GMT", "Z")
+_KNOWN = 4096  # times; each is as short as a zone's name, or it could not be read
 
 
 class LocalTime:
@@ -26,12 +28,17 @@ class LocalTime:
 
     def __init__(self, zone: ZoneInfo | None = None) -> None:
         self._zone = zone
+        # Many clients are of the same second, and a text takes some microseconds.
+        self._known = lru_cache(_KNOWN)(self._read)
 
     def read(self, text: str) -> Timestamp:
-        """Return a moment, to the second.
+        """Return a moment, to the second, as an object that must not be changed.
 
         Raises `ValueError`, whose text states what was expected, but not what was found.
         """
+        return self._known(text)
+
+    def _read(self, text: str) -> Timestamp:
         try:
             return timestamp(int(self._aware(text).timestamp()) * 10**9)
         except (ValueError, OverflowError, OSError):  # near the calendar's ends each may be raised

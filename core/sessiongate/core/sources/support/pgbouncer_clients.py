@@ -239,15 +239,14 @@ def client_end(members: RowReader, host: str, port: str, *fields: str) -> tuple[
     return None if ip is None or its_port is None else (ip, its_port)
 
 
-def _identity(client: ClientRow) -> tuple[str | None, ...]:
+def _identity(client: ClientRow) -> tuple[Cell, ...]:
     """Return what identifies a client; its ``ptr`` may be reused within a second."""
-    stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
-    return tuple(map(_text, stated))
+    return client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
 
 
 def client_key(client: ClientRow) -> str:
     """Return the key of a client's session."""
-    return " ".join(map(str, _identity(client)))
+    return decode_text(b" ".join([b"None" if cell is None else cell for cell in _identity(client)]))
 
 
 def _text(cell: Cell) -> str | None:

@@ -34,7 +34,7 @@ from sessiongate.core.sources.support.pacing import Pace, mapped, parts
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, statement
 from sessiongate.v1 import session_pb2
-from sessiongate.v1.session_pb2 import Activity, ActivityState, Query, Session, SessionState
+from sessiongate.v1.session_pb2 import ActivityState, Query, Session, SessionState
 
 # The states of a client backend in pg_stat_activity. A state is NULL if this role
 # may not see it; the session's state is then unspecified.
@@ -205,14 +205,14 @@ class Backends:
         if is_blocked and state == session_pb2.ACTIVITY_STATE_ACTIVE:
             state = session_pb2.ACTIVITY_STATE_WAITING
             since = members.read("wait_start", read_timestamp) or since
-        activity = Activity(
-            state=state,
-            since_time=since,
-            native=native,
-            wait=self._text(row.wait),
-            transaction_start_time=members.read("xact_start", read_timestamp),
-        )
-        session.activity.CopyFrom(activity)
+        activity = session.activity
+        activity.state, activity.native = state, native
+        if since is not None:
+            activity.since_time.CopyFrom(since)
+        if row.wait is not None:
+            activity.wait = decode_text(row.wait, self.reached.codec)
+        if (start := members.read("xact_start", read_timestamp)) is not None:
+            activity.transaction_start_time.CopyFrom(start)
 
     def _query(self, row: BackendRow, session: Session, members: RowReader) -> Query | None:
         whole = members.read("query", read_octets, "queries")
