@@ -69,7 +69,8 @@ class Index:
             elif isinstance(ids, list):
                 for ident in new:
                     put(ids, ident, ident)
-                self._keep(value, ids)
+                if len(ids) > _FEW:
+                    self._keep(value, ids)
             else:
                 ids.change(new)
         return come, gone

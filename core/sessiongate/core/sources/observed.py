@@ -99,8 +99,7 @@ class Observed:
     def keep(self, piece: bytes) -> None:
         """Keep the session as it was shown: encoded, as field 1 of a message (the table's)."""
         self._session = piece
-        untrack(self)
-        if isinstance(self.opened, tuple):  # a plugin's may be anything
+        if self.opened and isinstance(self.opened, tuple):  # a plugin's may be anything
             untrack(self.opened)
 
 

@@ -55,13 +55,13 @@ class ServiceTallies:
         for row in removed:
             self._remove(row)
         for row in added:
-            if row.service:  # a service needs a name
-                self._add(row)
+            if name := row.service:  # a service needs a name
+                self._add(name, row)
 
-    def _add(self, row: SessionRow) -> None:
-        service = self._services.get(row.service)
+    def _add(self, name: str, row: SessionRow) -> None:
+        service = self._services.get(name)
         if service is None:
-            service = self._services[row.service] = _Service()
+            service = self._services[name] = _Service()
         service.sources[row.source] += 1
         if row.state in _LISTENER_STATES:
             service.listeners.change([(row.connected, row.id)])
