@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bench.changes import INTERVAL, Recovery
+from bench.collecting import Cost
 from bench.core_rpc import EMPTY, Figure
 from bench.grpc_calls import BARE as BARE_GRPC
 from bench.grpc_calls import CORE, GET, GUARDED, LIST, Rates
@@ -30,7 +31,7 @@ class Findings:
     compared: Mapping[str, Rates] = field(default_factory=dict)  # by method, to a bare server
     delays: dict[Stage, list[float]] = field(default_factory=dict)  # from source to REST, sorted
     recoveries: Sequence[Recovery] = ()
-    observations: Mapping[str, float] = field(default_factory=dict)  # CPU, by kind of source
+    observations: Mapping[str, Cost] = field(default_factory=dict)  # by kind of source
     scale: Scale = field(default_factory=Scale)
 
     @property
@@ -232,7 +233,7 @@ TARGETS = (
         "CPU of an observation of 10,000 unchanged sessions, the costliest kind",
         40,
         "ms",
-        lambda f: _slowest(seconds * 1000 for seconds in f.observations.values()),
+        lambda f: _slowest(cost.unchanged * 1000 for cost in f.observations.values()),
         True,
     ),
     *_at_scale(),
