@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sessiongate.core.ledger.postgresql import pen
+from sessiongate.core.ledger.postgresql import ids, pen
 from sessiongate.core.ledger.postgresql.locks import HELD_LOCKS
 from sessiongate.core.ledger.postgresql.schema import TABLES_FILE
 from tests.model.meanings import (
@@ -132,11 +132,7 @@ def _has_others(tx: Transaction, number: int) -> bool:
     return any(key != number and row["claim"] for key, row in tx.rows("shards"))
 
 
-@means(
-    "SELECT (SELECT value FROM counters WHERE name = 'id'),"
-    " (SELECT value FROM counters WHERE name = 'instance'),"
-    " EXISTS (SELECT FROM shards WHERE number <> %s AND claim > 0)"
-)
+@means(ids.COUNTERS)
 async def _counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [(counter(tx, "id"), counter(tx, "instance"), _has_others(tx, values[0]))]
 
@@ -161,7 +157,7 @@ async def _raise(server: Server, session: Session, tx: Transaction, values: Any)
     return await count_up(server, session, tx, "instance", lambda now: max(now, values[0]))
 
 
-@means(pen._BLOCK)
+@means(ids.BLOCK)
 async def _block(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     size, number = values
@@ -176,11 +172,7 @@ async def _give_back(server: Server, session: Session, tx: Transaction, values: 
     return await count_up(server, session, tx, "id", lambda now: last if now == expected else now)
 
 
-@means(
-    "UPDATE counters SET value = greatest(value, %s, %s,"
-    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
-    " WHERE name = 'id' RETURNING value"
-)
+@means(ids.JUMP)
 async def _jump(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     clock = int(server.machine.time() * 1_000_000)
     return await count_up(server, session, tx, "id", lambda now: max(now, *values, clock))

@@ -18,7 +18,7 @@ from sessiongate.core.ledger import calls
 from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
-from sessiongate.core.ledger.postgresql import connection, ledger, locks, pen, schema, store
+from sessiongate.core.ledger.postgresql import connection, ids, ledger, locks, pen, schema, store
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.server import LEDGER_INTERVAL
@@ -322,8 +322,8 @@ def simulated(chance: random.Random) -> Iterator[None]:
         patch.setattr(store, "advise", lambda connection: None)
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)
-        patch.setattr(pen, "_TIMES", 1)  # so that ids are reserved often
-        patch.setattr(pen, "_LEAST_IDS", 2)
+        patch.setattr(ids, "_TIMES", 1)  # so that ids are reserved often
+        patch.setattr(ids, "_LEAST_IDS", 2)
         patch.setattr(shard_core, "Core", Observing)
         patch.setattr(shard_core, "StandbyServer", _Standby)
         patch.setattr(member, "version", lambda name: "")

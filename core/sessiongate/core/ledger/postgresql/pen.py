@@ -23,6 +23,7 @@ from sessiongate.core.ledger.postgresql.connection import (
     LedgerConnection,
     ServerIdentity,
 )
+from sessiongate.core.ledger.postgresql.ids import jump_ids, read_counters, reserve_ids
 from sessiongate.core.ledger.postgresql.locks import obtain_lock
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import (
@@ -38,10 +39,6 @@ log = logging.getLogger(__name__)
 
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
 LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
-# Ids are reserved for this many times as many sessions as have come, as far as these bounds allow:
-# to reserve some costs a commit, and those that are not given when a core is killed are lost.
-_TIMES = 20
-_LEAST_IDS, _MOST_IDS = 1000, 20_000
 _SETTLING = 3.0  # seconds after a jump: by then no clock shows an earlier time
 _RETRY = (0.2, 5.0)  # seconds between two attempts to connect: the first, and the most
 _APPLICATION = "sessiongate core"
@@ -50,10 +47,6 @@ UPDATE shards SET claim = claim + 1, pid = %s, backend_start = %s
 WHERE number = %s RETURNING claim, writes
 """
 _FORMER = "SELECT pid, backend_start FROM shards WHERE number = %s FOR UPDATE"
-_BLOCK = """
-UPDATE counters SET value = value + %s WHERE name = 'id'
-RETURNING value, EXISTS (SELECT FROM shards WHERE number <> %s AND claim > 0)
-"""
 _CHECK = """
 UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
 WHERE number = %s AND claim = %s AND writes = %s AND pid = pg_backend_pid()
@@ -258,11 +251,10 @@ class Pen:
 
     def _block(self, number: int) -> range:
         """Reserve ids that follow each other."""
-        size = max(number, _LEAST_IDS, min(_TIMES * number, _MOST_IDS))
         with self.writing() as connection:
-            ((last, has_others),) = connection.execute(_BLOCK, size, self.shard)
-        self._seen, self._has_others = last, self._has_others or has_others
-        return range(last - size + 1, last + 1)
+            ids, has_others = reserve_ids(connection, self.shard, number)
+        self._seen, self._has_others = ids.stop - 1, self._has_others or has_others
+        return ids
 
     def _open(self) -> LedgerConnection:
         connection = self._asked = LedgerConnection(self.place, self.name)
@@ -306,12 +298,7 @@ class Pen:
         if self._claim:
             self._compare(claim, writes, Backend(*former))
         self._claimers.add(connection.backend)
-        ((counter, instance, has_others),) = connection.execute(
-            "SELECT (SELECT value FROM counters WHERE name = 'id'),"
-            " (SELECT value FROM counters WHERE name = 'instance'),"
-            " EXISTS (SELECT FROM shards WHERE number <> %s AND claim > 0)",
-            self.shard,
-        )
+        counter, instance, has_others = read_counters(connection, self.shard)
         self._has_others = self._has_others or has_others
         is_behind = counter < max(self._seen, self.floor)
         # A core that alone gives ids, and has seen them all, knows that none is missing.
@@ -350,16 +337,11 @@ class Pen:
 
     def _jump(self, connection: LedgerConnection) -> int:
         """Continue the ids from the clock: the server may have lost some that were given."""
-        ((last,),) = connection.execute(
-            "UPDATE counters SET value = greatest(value, %s, %s,"
-            " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
-            " WHERE name = 'id' RETURNING value",
-            *(max(self._seen, self.floor), self._now() // 1000),
-        )
+        last = jump_ids(connection, max(self._seen, self.floor), self._now())
         self._usable_at = elapsed() + _SETTLING
         log.warning(
             "the ledger (%s) is on a server that was restarted or restored: it may be older than"
             " the ids that were given, which continue from %d",
             *(self.place, last + 1),
         )
-        return int(last)
+        return last
