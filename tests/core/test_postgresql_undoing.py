@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.postgresql import rows
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine, running_engine
@@ -161,3 +162,40 @@ def test_tables_that_are_restored_under_a_core_are_noticed(engine: Engine) -> No
         await ledger.close()
 
     asyncio.run(work())
+
+
+def test_what_fails_beside_a_statement_leaves_the_connection_of_use(engine: Engine) -> None:
+    connection = LedgerConnection(LedgerPlace.parse(engine.url(engine.database())), "test")
+    connection.execute("CREATE TEMPORARY TABLE numbers (number int PRIMARY KEY)")
+    copy, done = "COPY numbers FROM STDIN", list[str]()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    def parts() -> Iterator[bytes]:
+        yield b"1\n"
+        fail()
+
+    def run(statement: str, work: Callable[[], object]) -> None:
+        with connection.running(statement):
+            work()
+
+    failures: list[tuple[type[Exception], Callable[[], object]]] = [
+        (ZeroDivisionError, lambda: connection.copy(copy, parts())),
+        (ZeroDivisionError, lambda: connection.copy(copy, [b"1\n"], fail)),
+        (
+            psycopg.errors.UniqueViolation,
+            lambda: connection.copy(copy, [b"1\n", b"1\n"], lambda: done.append("copy")),
+        ),
+        (ZeroDivisionError, lambda: run("INSERT INTO numbers VALUES (1)", fail)),
+        (psycopg.errors.DivisionByZero, lambda: run("SELECT 1 / 0", lambda: done.append("run"))),
+    ]
+    for error, work in failures:
+        with pytest.raises(error), connection.transaction():
+            work()
+        assert connection.execute("SELECT number FROM numbers").fetchall() == []
+    assert done == ["copy", "run"]
+    connection.copy(copy, [b"1\n", b"2\n"], lambda: done.append("copied"))
+    assert connection.execute("SELECT count(*) FROM numbers").fetchall() == [(2,)]
+    assert done[2:] == ["copied"]
+    connection.close()

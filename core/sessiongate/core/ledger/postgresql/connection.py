@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.postgresql.copy_writer import CopyWriter
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.causes import meaning
@@ -203,13 +204,31 @@ class LedgerConnection:
         with self.waiting() as raw:
             return raw.execute(statement.encode(), values, prepare=True).fetchall()
 
+    @contextmanager
+    def running(self, statement: str, *values: object) -> Iterator[psycopg.Cursor]:
+        """Do something while the server runs a statement; its result is there afterwards.
+
+        Raises psycopg's errors, at the end of the block.
+        """
+        with self.waiting() as raw, raw.pipeline():
+            yield raw.execute(statement.encode(), values or None)
+
     def copy(
-        self, statement: str, lines: bytes, meanwhile: Callable[[], object] = lambda: None
+        self,
+        statement: str,
+        parts: Iterable[bytes],
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
-        """Send rows to a COPY; do something while the server reads them."""
-        with self.waiting() as raw, raw.cursor().copy(statement.encode()) as copy:
-            copy.write(lines)
-            meanwhile()
+        """Send rows to a COPY; the server reads each part while the next one is made.
+
+        Do something else while it writes the last of them.
+        """
+        with self.waiting() as raw:
+            cursor = raw.cursor()
+            writer = CopyWriter(cursor, meanwhile)
+            with cursor.copy(statement.encode(), writer=writer) as copy:
+                for part in parts:
+                    copy.write(part)
 
     def stream(self, question: str, *values: object, size: int) -> Iterator[list[Any]]:
         """Yield ``size`` rows of an answer at a time, in a transaction that has begun."""

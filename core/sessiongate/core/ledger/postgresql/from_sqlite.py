@@ -76,7 +76,7 @@ def _copy(store: LedgerStore, pen: Pen, progress: CopyProgress) -> int:
             stated = ("shard", *columns) if table == "runs" else columns
             for lines, rows in _parts(file, table, columns, order, last_end):
                 with connection.transaction():
-                    connection.copy(copy_into(table, stated), lines)
+                    connection.copy(copy_into(table, stated), [lines])
                 done += rows
                 progress(done, sum(sizes))
         store.mark_as_moved(str(pen.place))

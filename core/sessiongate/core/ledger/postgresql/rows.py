@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 from sessiongate.core.ledger.past import (
@@ -37,10 +37,12 @@ from sessiongate.core.ledger.postgresql.copying import (
 from sessiongate.core.ledger.rows import Changes
 
 ROWS = 10_000  # that a step opens, and that it closes: a transaction is short
+_AT_ONCE = 200  # rows that are sent: the server reads them while the next ones are made
 _END, _START, _CLASS = map(PAST.index, ("end_time", "connect_time", "duration_class"))
-_LINKS = tuple(map(PAST.index, ("upstream_ids", "downstream_ids")))
+_LINKS = _UP, _DOWN = PAST.index("upstream_ids"), PAST.index("downstream_ids")
 _COPY_OPEN, _COPY_PAST = copy_into("open_sessions", OPEN_SESSION), copy_into("past_sessions", PAST)
 _DESCRIBED = quoted_columns(DESCRIBED)
+_DELETE = "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[]) RETURNING id, key"
 _DESCRIPTIONS = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
 # One statement: two sessions may exchange their keys.
 _REKEY = (
@@ -91,22 +93,27 @@ class WriteStep:
 
     def write(self, connection: LedgerConnection) -> None:
         """Write everything, in a transaction that has begun."""
-        opening: list[bytes] = []
         if self.ends:
-            past = lines_of([*self._past(connection)])
-            connection.copy(_COPY_PAST, past, lambda: opening.append(self._open_lines()))
+            self._describe(connection)
+        past, opening = self._past_parts(), self._open_parts()
+        made_past: list[bytes] = []  # while the server did something else
+        made_opening: list[bytes] = []
         if self.closed:
             closed = _array(each.id for each in self.closed)
-            gone = connection.execute(
-                "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[]) RETURNING id, key", closed
-            )
+            with connection.running(_DELETE, closed) as gone:
+                made_past += islice(past, 1)
             self._gone = dict(gone.fetchall())
+        if self.ends:
+            connection.copy(
+                *(_COPY_PAST, chain(made_past, past)),
+                meanwhile=lambda: made_opening.extend(islice(opening, 1)),
+            )
         if self.rekeyed:
             self._rekey(connection)
         if self.is_last:
             self._remember(connection, self.changes.incarnation, self.changes.place)
         if self.opened:
-            connection.copy(_COPY_OPEN, opening[0] if opening else self._open_lines())
+            connection.copy(_COPY_OPEN, chain(made_opening, opening))
 
     def undo(self, connection: LedgerConnection) -> int:
         """Take back what was written, if it was; return how many past sessions were taken back."""
@@ -136,26 +143,33 @@ class WriteStep:
                 connection.execute("DELETE FROM places WHERE name = %s", source)
         return taken
 
-    def _open_lines(self) -> bytes:
+    def _open_parts(self) -> Iterator[bytes]:
         source = self.changes.source
-        return lines_of(
-            [
-                (ident, source, each.key, each.connect_time, *opening_description(each, ident))
-                for ident, each in self.opened
-            ]
-        )
+        for part in _parts(self.opened, _AT_ONCE):
+            yield lines_of(
+                [
+                    (ident, source, each.key, each.connect_time, *opening_description(each, ident))
+                    for ident, each in part
+                ]
+            )
 
-    def _past(self, connection: LedgerConnection) -> Iterator[tuple[Any, ...]]:
+    def _past_parts(self) -> Iterator[bytes]:
+        for part in _parts(self.ends, _AT_ONCE):
+            yield lines_of([self._past(*pair) for pair in part])
+
+    def _describe(self, connection: LedgerConnection) -> None:
+        """Read what described the sessions that were not seen since they opened."""
         unseen = [each.id for _, each in self.ends if each.seen is None]
         if unseen:
             for *description, ident in connection.execute(_DESCRIPTIONS, _array(unseen)):
                 self._described[ident] = tuple(map(stated_value, description))
-        for end, each in self.ends:
-            described = self._described.get(each.id, UNDESCRIBED)
-            row = ended(each, self.changes.source, described, end)
-            if any(row[place] for place in _LINKS) or end < each.connect_time:
-                row = adjusted([*row], end)
-            yield row
+
+    def _past(self, end: int, each: Closing) -> tuple[Any, ...]:
+        described = self._described.get(each.id, UNDESCRIBED)
+        row = ended(each, self.changes.source, described, end)
+        if row[_UP] or row[_DOWN] or end < each.connect_time:
+            return adjusted([*row], end)
+        return row
 
     def _again(self) -> Iterator[Sequence[Any]]:
         """Yield the rows of sessions to open again, as they were last seen."""
@@ -195,8 +209,8 @@ def steps_of(
     known: tuple[float | None, str | None],
 ) -> list[WriteStep]:
     """Return the steps that write an observation; what is closed comes before what is opened."""
-    closings = _parts(changes.closed)
-    openings = _parts([*zip(ids, changes.opened, strict=True)])
+    closings = _parts(changes.closed, ROWS)
+    openings = _parts([*zip(ids, changes.opened, strict=True)], ROWS)
     if len(closings) > 1 or len(openings) > 1:  # a key that is free again is taken afterwards
         openings = [()] * len(closings) + openings
     pairs = [*zip_longest(openings, closings, fillvalue=())] or [((), ())]
@@ -211,8 +225,8 @@ def steps_of(
     return steps
 
 
-def _parts(values: Sequence[Any]) -> list[Sequence[Any]]:
-    return [values[start : start + ROWS] for start in range(0, len(values), ROWS)]
+def _parts(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def adjusted(row: list[Any], last_end: int) -> tuple[Any, ...]:
