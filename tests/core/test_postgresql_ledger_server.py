@@ -20,6 +20,7 @@ from sessiongate.core.ledger.postgresql import connection
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError, LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.schema import TABLES_VERSION
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import ROLE, Engine, running_engine
 from tests.postgres import PASSWORD, SUPERUSER, running_pgbouncer, running_postgres
@@ -142,11 +143,15 @@ def test_tables_of_a_later_version_are_left_alone(engine: Engine) -> None:
     url = engine.url(database)
     try_(url)
     with engine.server.connect(dbname=database) as client:
-        client.execute("UPDATE sessiongate.version SET number = 4, oldest = 2")
+        client.execute(
+            "UPDATE sessiongate.version SET number = %s, oldest = %s",
+            (TABLES_VERSION + 2, TABLES_VERSION),
+        )
     try_(url)  # it only has more than this program knows
     with engine.server.connect(dbname=database) as client:
-        client.execute("UPDATE sessiongate.version SET oldest = 3")
-    assert "has version 4; this program supports only 2" in refusal(url)
+        client.execute("UPDATE sessiongate.version SET oldest = oldest + 1")
+    supported = f"has version {TABLES_VERSION + 2}; this program supports only {TABLES_VERSION}"
+    assert supported in refusal(url)
 
 
 def test_tls_is_verified(engine: Engine, tmp_path: Path) -> None:
