@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -206,10 +206,19 @@ class ModelConnection(LedgerConnection):
             return _Cursor(part)
         return _Cursor(self.ask(statement, values))
 
+    @contextmanager
+    def running(self, statement: str, *values: object) -> Iterator[Any]:
+        """Do something once the server has run a statement."""
+        yield self.execute(statement, *values)
+
     def copy(
-        self, statement: str, lines: bytes, meanwhile: Callable[[], object] = lambda: None
+        self,
+        statement: str,
+        parts: Iterable[bytes],
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Send rows to a COPY."""
+        lines = b"".join(parts)
         meanwhile()
         self.ask(" ".join(statement.split()), (lines,))
 

@@ -110,7 +110,7 @@ def _numbers(array: str) -> list[int]:
 
 
 @means(
-    "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[]) RETURNING id, key",
+    rows._DELETE,
     "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[])",
 )
 async def _close(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
