@@ -102,7 +102,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(path: Path, request: pytest.FixtureRequest) -> Iterator[Serving]:
     with Forked(
         *("--source", DOCUMENT),
-        *("--source", f"document:{path}?statements=true&timeout=60"),
+        *("--source", f"document:{path}?statements=true&timeout=300"),
         *("--source", f"document:{DATA}/session_1.json", "--ledger", f"sqlite:///{path}.db"),
         *("--replica", request.param),
     ) as running:
@@ -178,7 +178,8 @@ def test_rest_and_events_are_whole(serving: Serving) -> None:
 
 
 def test_changes_are_told_and_fit(serving: Serving, stub: SessionServiceStub, path: Path) -> None:
-    stream = stub.WatchSessions(WatchSessionsRequest(), timeout=PATIENCE)
+    # It is a lot of work, for which a loaded machine has little CPU.
+    stream = stub.WatchSessions(WatchSessionsRequest(), timeout=5 * PATIENCE)
     try:
         for message in stream:
             if message.HasField("sync"):
@@ -199,7 +200,7 @@ def test_changes_are_told_and_fit(serving: Serving, stub: SessionServiceStub, pa
 
 
 def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) -> None:
-    source, ledger = f"document:{path}?timeout=60", f"sqlite:///{tmp_path}/ledger.db"
+    source, ledger = f"document:{path}?timeout=300", f"sqlite:///{tmp_path}/ledger.db"
     ids = []
     for _ in range(2):
         flags = ("--source", source, "--ledger", ledger)
@@ -217,7 +218,7 @@ def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) ->
 
 
 def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
-    source = f"maxscale+http://{serving.http}?name=far&statements=true&timeout=60"
+    source = f"maxscale+http://{serving.http}?name=far&statements=true&timeout=300"
     with running_core(source) as core, channel(core) as opened:
         sessions = list_all(SessionServiceStub(opened))
     told = sorted(sorted(session.truncated) for session in sessions if session.truncated)
@@ -226,7 +227,7 @@ def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
 
 
 def test_what_max_session_allows_is_not_cut(path: Path) -> None:
-    source = f"document:{path}?timeout=60"
+    source = f"document:{path}?timeout=300"
     with running_core(source, max_session=MIB) as core, channel(core) as opened:
         sessions = list_all(SessionServiceStub(opened))
     assert largest(sessions) <= MIB
