@@ -173,6 +173,13 @@ class Observing:
         program.watching.show(program)
         work = (self._observe(), self._watch())
         self._tasks = [asyncio.create_task(each) for each in work]
+        for task in self._tasks:
+            task.add_done_callback(self._note)
+
+    def _note(self, task: asyncio.Task[None]) -> None:
+        """Note that some of this has failed, which never may."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._life.failed.append(error)
 
     async def _observe(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from contextlib import closing
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.model.fleet import Fleet
 from tests.model.schedules import FleetSchedule
@@ -17,6 +17,7 @@ FleetSchedule.TestCase.settings = settings(
     stateful_step_count=10,
     deadline=None,
     database=None,
+    phases=[Phase.generate],  # to look for a shorter one takes minutes
     derandomize=True,  # each run is the same: what others draw is looked for by ``make model``
     suppress_health_check=[*HealthCheck],
 )
