@@ -237,7 +237,7 @@ def test_a_core_that_another_one_has_replaced_does_not_write(
             (second,) = await opened(later, "two")
             await later.close()
             relay.hold = at_once
-            with pytest.raises(LedgerError, match="was used by another core meanwhile"):
+            with pytest.raises(LedgerHeldError, match="was used by another core meanwhile"):
                 await until_known(lambda: opened(former, "three"))
             assert not await former.is_in_place()
             await former.close()

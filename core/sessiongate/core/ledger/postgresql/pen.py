@@ -323,11 +323,11 @@ class Pen:
         return _Claimed(claim, writes, counter)
 
     def _compare(self, claim: int, writes: int, former: Backend) -> None:
-        """Raise `LedgerError` if another core has written, or the server has lost writes."""
+        """Raise `LedgerHeldError` if another core has written, `LedgerError` if writes are lost."""
         is_ours = former in self._claimers
         if claim > self._claim + self._claims_in_doubt or (claim > self._claim and not is_ours):
             self.is_superseded = True
-            raise LedgerError(f"the ledger ({self.place}) was used by another core meanwhile")
+            raise LedgerHeldError(f"the ledger ({self.place}) was used by another core meanwhile")
         if claim <= self._claim or not 0 <= writes - self._writes <= self._is_in_doubt:
             self.is_superseded = True
             raise LedgerError(
