@@ -8,6 +8,7 @@ import logging
 import pkgutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import sessiongate.v1
 from sessiongate.core.grpc.authentication import AuthenticationInterceptor
+from sessiongate.core.grpc.call_counts import CallCounts
+from sessiongate.core.grpc.call_log import CallLog
 from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.interceptor import MethodHandler
 from sessiongate.core.grpc.reflection import V1
@@ -350,12 +353,15 @@ async def reads(requests: AsyncIterator[bytes], context: Any) -> bytes:
 def told() -> bytes:
     identity = caller.get()
     assert identity is not None
+    # Whatever a method starts keeps its context, perhaps for long: no credentials may be in it.
+    assert "authorization" not in repr([*copy_context().values()])
     return identity.encode().encode()
 
 
 def echo_server(authenticator: Authenticator) -> grpc.aio.Server:
     """Make a server with a method of each kind, which answers with its caller's identity."""
-    server = grpc_server([Unwinding(), AuthenticationInterceptor(authenticator)], [])
+    outer = Unwinding(), CallLog(CallCounts(), access_log=False)
+    server = grpc_server([*outer, AuthenticationInterceptor(authenticator)], [])
     handlers: dict[str, MethodHandler] = {
         "unary": grpc.unary_unary_rpc_method_handler(names_one),
         "generator": grpc.unary_stream_rpc_method_handler(names_many),

@@ -57,16 +57,21 @@ class AuthenticationInterceptor:
         behaviour = behaviour_of(handler)
 
         def answer(request: Any, context: CallContext) -> Awaitable[Any]:
-            if self._known(context):
+            metadata = _take_metadata(context)
+            if self._known(metadata):
                 return behaviour(request, context)  # type: ignore[no-any-return]
-            return admit_first(request, context)
+            return admit_first(request, context, metadata)
 
-        async def admit_first(request: Any, context: CallContext) -> Any:
-            await self._admit(context)
+        async def admit_first(request: Any, context: CallContext, metadata: CallMetadata) -> Any:
+            await self._admit(context, metadata)
             return await behaviour(request, context)
 
+        async def collect(requests: Any, context: CallContext) -> Any:
+            await self._identified(context)
+            return await behaviour(requests, context)
+
         async def send(request: Any, context: CallContext) -> None:
-            identity = self._known(context) or await self._admit(context)
+            identity = await self._identified(context)
             try:
                 async with _while_valid(identity):
                     await behaviour(request, context)
@@ -74,7 +79,7 @@ class AuthenticationInterceptor:
                 await abort(context, refusal)
 
         async def stream(request: Any, context: CallContext) -> AsyncIterator[Any]:
-            identity = self._known(context) or await self._admit(context)
+            identity = await self._identified(context)
             async with aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
                     try:
@@ -87,18 +92,22 @@ class AuthenticationInterceptor:
             return behaving(handler, stream)
         if handler.response_streaming:
             return behaving(handler, send)
-        return behaving(handler, answer if is_awaited(handler) else admit_first)
+        return behaving(handler, answer if is_awaited(handler) else collect)
 
-    def _known(self, context: CallContext) -> Identity | None:
+    async def _identified(self, context: CallContext) -> Identity:
+        """Return the caller; end the call if it is refused."""
+        metadata = _take_metadata(context)
+        return self._known(metadata) or await self._admit(context, metadata)
+
+    def _known(self, metadata: CallMetadata) -> Identity | None:
         """Return the caller if it was admitted a moment ago and still would be."""
-        identity = self._authenticator.known(_authorization(_metadata(context)))
+        identity = self._authenticator.known(_authorization(metadata))
         if identity is not None:  # never a gateway, which would name its own caller
             caller.set(identity)
         return identity
 
-    async def _admit(self, context: CallContext) -> Identity:
-        """Return the caller; end the call if it is refused."""
-        metadata = _metadata(context)
+    async def _admit(self, context: CallContext, metadata: CallMetadata) -> Identity:
+        """Do the same as `_identified` for a caller that was not admitted a moment ago."""
         authorization = _authorization(metadata)
         certificate = _certificate(context) if authorization is None else None
         try:
@@ -144,8 +153,14 @@ async def _while_valid(identity: Identity) -> AsyncIterator[None]:
         timer.cancel()
 
 
-def _metadata(context: CallContext) -> CallMetadata:
-    return metadata_of_call.get() or context.invocation_metadata() or ()
+def _take_metadata(context: CallContext) -> CallMetadata:
+    """Return the metadata of the current call, which has credentials, and let go of it.
+
+    Tasks and timers that the method starts keep its context variables, some for long.
+    """
+    metadata = metadata_of_call.get() or context.invocation_metadata() or ()
+    metadata_of_call.set(None)
+    return metadata
 
 
 def _authorization(metadata: Iterable[tuple[str, Any]]) -> str | None:
