@@ -636,6 +636,34 @@ def test_a_connection_at_rest_keeps_no_head() -> None:
     run(test)
 
 
+def test_a_connection_keeps_no_head_during_a_long_response() -> None:
+    async def test(served: Served) -> None:
+        app = served.app
+        async with served.connected() as (reader, writer):
+            for number in (1, 2):
+                app.gate.clear()
+                writer.write(get(b"/a", close=False))
+                await app.asked(number)
+                [connection] = served.worker._open
+                connection.check(monotonic())
+                app.gate.set()
+                await reader.readuntil(b"/a?")
+            assert app.heads == 2
+
+    run(test)
+
+
+def test_a_head_of_many_lines_is_not_kept() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            for lines, heads in ((31, 1), (31, 1), (32, 2), (32, 3)):  # besides Host
+                writer.write(get(b"/known", *[b"a: b"] * lines, close=False))
+                await reader.readuntil(b"\r\n\r\nx")
+                assert served.app.heads == heads
+
+    run(test)
+
+
 def test_who_says_that_nothing_follows_gets_all_that_is_known() -> None:
     async def test(served: Served) -> None:
         async with served.connected() as (reader, writer):

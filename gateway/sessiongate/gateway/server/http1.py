@@ -160,6 +160,9 @@ class Http1(asyncio.Protocol):
         `Admission` limits the time of a response in progress; here a client that reads
         nothing of what it is sent is cut off.
         """
+        idle = now - self._since
+        if self._response is not None or idle > _RESTING:
+            self._heads.forget()  # an event stream may go on for days
         size = self._transport.get_write_buffer_size()
         # For slow clients, what their end of the connection has received counts too.
         left = (size, unacknowledged(self._transport)) if size else None
@@ -171,9 +174,6 @@ class Http1(asyncio.Protocol):
         if left or self._response is not None:
             return
         longest = _LINGER if self._lingering else self._limits.request_timeout + _IDLE
-        idle = now - self._since
-        if idle > _RESTING:
-            self._heads.forget()
         if idle > longest:
             self._transport.abort()
 

@@ -40,8 +40,9 @@ _NO_PATH = Error(400, "MALFORMED_REQUEST", "the request target must be a path")
 _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the request target must not have a fragment")
 
 
-# Bytes of a head that is remembered for as long as its connection is used.
-_REMEMBERED = 2048
+# Bytes and lines of a head that is remembered for as long as its connection is used. Once parsed,
+# each line takes 140 bytes more.
+_REMEMBERED, _REMEMBERED_LINES = 2048, 32
 
 
 @dataclass(slots=True)
@@ -89,7 +90,11 @@ class HeadParser:
         if self._last is not None and self._last[0] == head:
             return self._last[1]
         found = parse_head(head, self._connection, self._max_body)
-        if isinstance(found, RequestHead) and len(head) <= _REMEMBERED:
+        if (
+            isinstance(found, RequestHead)
+            and len(head) <= _REMEMBERED
+            and len(found.scope["headers"]) <= _REMEMBERED_LINES
+        ):
             self._last = head, found
         return found
 
