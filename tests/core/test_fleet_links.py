@@ -168,7 +168,7 @@ def test_what_a_core_states_is_bounded_and_read_with_care() -> None:
     (shared,) = proxied(
         "postgresql://127.0.0.1?shared=true&name=x", "n", "m", [LOOPBACK]
     ).tcp_links.opened
-    assert shared.server == "127.0.0.1@n/x:5432"
+    assert shared.server == "127.0.0.1@n/source/x:5432", "not that of a host named x"
     (away,) = proxied("pgbouncer://U@DB.example:6432", "n", "m", [LOOPBACK]).tcp_links.opened
     assert away.client == "127.0.0.1@n/db.example:40000"
     assert machine_name() == machine_name()
@@ -176,7 +176,7 @@ def test_what_a_core_states_is_bounded_and_read_with_care() -> None:
     async def test(stage: Fronted) -> None:
         core = stage.core("db")
         odd = Session(id=1, source="db")
-        for text in ("", "x", ":1", "1.2.3.4:", "1.2.3.4:٣", "a:b:c"):
+        for text in ("", "x", ":1", "1.2.3.4:", "1.2.3.4:٣", "a:b:c", "1.2.3.4:" + 5000 * "9"):
             odd.tcp_links.opened.add(client=text, server=text)
         stage.front.follow({"one": await core.serve([odd])})
         await _becomes(lambda: stage.ids() == [1])

@@ -36,14 +36,15 @@ class Scopes:
         """Return the scopes of a source's addresses.
 
         Its loopback is this machine's if it is read here; else that of the host it is read from.
-        A source that is shared is a tunnel's end, perhaps: its name in the network stands for it.
+        A source that is shared is a tunnel's end, perhaps: its name in the network stands for it,
+        which is no host's.
         """
         if not is_of_this_machine(config):
             place = config.place.partition("//")[2].partition("/")[0]
             host, _ = split_host(place) or (place, None)
             return SourceScopes(self._network, f"{self._network}/{host}")
         if config.shared:
-            return SourceScopes(self._network, f"{self._network}/{config.name}")
+            return SourceScopes(self._network, f"{self._network}/source/{config.name}")
         return SourceScopes(self._network, self._machine)
 
 

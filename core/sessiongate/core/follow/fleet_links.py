@@ -14,6 +14,7 @@ from sessiongate.core.table.row import Row
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
+_PORT_DIGITS = 5
 _NO_ENDS = SessionTcpLinks(None, ())
 
 
@@ -152,4 +153,5 @@ def _read(stated: session_pb2.TcpLink) -> TcpLink:
 
 def _end(stated: str) -> tuple[str, int] | None:
     address, _, port = stated.rpartition(":")
-    return (address, int(port)) if address and port.isascii() and port.isdigit() else None
+    is_port = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
+    return (address, int(port)) if address and is_port else None
