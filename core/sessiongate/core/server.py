@@ -105,6 +105,7 @@ class Core:
             self._spans = open_spans("core")
             if self._spans is not None:
                 closing.callback(self._spans.close)
+            closing.push_async_callback(self._close_standby_sources)
             ledger = await self._open(closing)
             closing.push_async_callback(self._filler.close)
             history = History(ledger, self.table, self._filler.observed, time.time_ns)
@@ -140,7 +141,7 @@ class Core:
         config = self._config
         if self._given is not None:
             closing.push_async_callback(self._given.close)
-        given, self._standby_sources = self._standby_sources, ()
+        given = self._standby_sources
         opened = {each.config.name: (each.config, each.source) for each in given}
         sources = open_sources(config, opened)
         ledger = self._given
@@ -176,11 +177,17 @@ class Core:
             first_reads=self._first_reads,
             prepared={each.config.name: each.prepared for each in given},
         )
+        self._standby_sources = ()  # the collector closes them
         if self._spans is not None:
             self._trace(ledger, self._spans)
         watch = asyncio.create_task(self._watch(ledger))
         closing.callback(watch.cancel)
         return ledger
+
+    async def _close_standby_sources(self) -> None:
+        """Close those that no collector has: the start has failed before."""
+        given, self._standby_sources = self._standby_sources, ()
+        await asyncio.gather(*(each.close() for each in given))
 
     def _listen(self, history: History) -> grpc.aio.Server:
         """Open the addresses; return the server, which is not started yet."""

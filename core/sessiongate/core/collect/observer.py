@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.prepared import PreparedSessions, forget_prepared, prepared_session
+from sessiongate.core.collect.runner import close_source, is_own_cancellation, why_failed
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.sources.base import Observation, Source, SourceConfig, SourceError
 from sessiongate.core.sources.support.pacing import Pace
@@ -39,18 +40,26 @@ class StandbySource:
         """Read the source; return why that failed, if it did."""
         self.is_read = True
         try:
+            why = await self._read()
+        finally:
+            self.is_read = False
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # the source has not let itself be cancelled
+        return why
+
+    async def _read(self) -> str:
+        try:
             async with asyncio.timeout(self.config.timeout):
                 observation = await self.source.observe()
             if not isinstance(observation, Observation):
                 got = type(observation).__name__
                 raise SourceError(f"observe() must return an Observation, got {got}")
             await self._prepare(observation)
-        except TimeoutError:
-            return f"did not respond within {self.config.timeout:g} s"
-        except (Exception, SystemExit) as error:
-            return str(error) or type(error).__name__
-        finally:
-            self.is_read = False
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if is_own_cancellation(error):
+                raise
+            return why_failed(self.config, error)
         return ""
 
     async def _prepare(self, observation: Observation) -> None:
@@ -81,11 +90,7 @@ class StandbySource:
 
     async def close(self) -> None:
         """Close the source; one that hangs or fails is abandoned."""
-        try:
-            async with asyncio.timeout(self.config.timeout):
-                await self.source.close()
-        except Exception as error:
-            log.warning("source %s failed to close: %s", self.config.name, type(error).__name__)
+        await close_source(self.config.name, self.source)
 
 
 class Observer:
@@ -109,6 +114,7 @@ class Observer:
         self._sources: list[StandbySource] = []
         self._unreadable: tuple[str, ...] = ()
         self._task: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()  # sources that did not end a reading
 
     def start(self) -> None:
         """Begin, unless this has begun."""
@@ -116,11 +122,19 @@ class Observer:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> Sequence[StandbySource]:
-        """End; hand over the sources, which are open, except those that do not end a reading."""
+        """End; hand over the sources, which are open.
+
+        Those that do not end a reading are closed, which nobody waits for.
+        """
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=_END_TIMEOUT)
         sources, self._sources, self._task = self._sources, [], None
+        for each in sources:
+            if each.is_read:
+                closing = asyncio.create_task(each.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
         return [each for each in sources if not each.is_read]
 
     async def _run(self) -> None:

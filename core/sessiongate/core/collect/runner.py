@@ -120,9 +120,8 @@ class Runner:
                 self._is_wanted.clear()
                 took, pause = await self.observe(requested)
             except (Exception, SystemExit, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    raise  # this task is cancelled, not something that the source awaits
+                if is_own_cancellation(error):
+                    raise
                 self._failed(error)
                 await self._end_first_read(is_read=False)
                 failures += 1
@@ -159,11 +158,7 @@ class Runner:
 
     async def close(self) -> None:
         self._sessions.close()
-        try:
-            async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
-                await self.source.close()
-        except Exception as error:
-            log.warning("source %s failed to close: %s", self.name, type(error).__name__)
+        await close_source(self.name, self.source)
 
     def report(self) -> source_service_pb2.Source:
         state, completeness = self._table.source(self.name), self._sessions.completeness
@@ -247,14 +242,7 @@ class Runner:
 
     def _failed(self, error: BaseException) -> None:
         self.tally.failed += 1
-        if isinstance(error, TimeoutError):
-            text = f"did not respond within {self.config.timeout:g} s"
-        elif isinstance(error, SourceError | LedgerError):
-            text = printable(str(error))
-        else:
-            text = f"failed unexpectedly: {type(error).__name__}"
-            log.error("source %s", self.name, exc_info=error)
-        self._lose(text)
+        self._lose(why_failed(self.config, error))
 
     def _overdue(self) -> None:
         """Report that the last observation is too old to count as current."""
@@ -287,6 +275,31 @@ class Runner:
             self._table.deadlines.set(self._expire, stale_at)
         else:
             self._sessions.expire()
+
+
+async def close_source(name: str, source: Source) -> None:
+    """Close a source; one that hangs or fails is abandoned."""
+    try:
+        async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
+            await source.close()
+    except Exception as error:
+        log.warning("source %s failed to close: %s", name, type(error).__name__)
+
+
+def is_own_cancellation(error: BaseException) -> bool:
+    """Return whether this task is cancelled, and not something that a source awaits."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def why_failed(config: SourceConfig, error: BaseException) -> str:
+    """Return in words why a source could not be read; log where, if that was not foreseen."""
+    if isinstance(error, TimeoutError):
+        return f"did not respond within {config.timeout:g} s"
+    if isinstance(error, SourceError | LedgerError):
+        return printable(str(error))
+    log.error("source %s", config.name, exc_info=error)
+    return f"failed unexpectedly: {type(error).__name__}"
 
 
 def back_off(error: BaseException, interval: float, failures: int) -> float:
