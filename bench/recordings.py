@@ -239,10 +239,11 @@ def _pgbouncer(sessions: int) -> Observe:
         shown, servers = (QueryResult(columns, rows) for rows in lines)
         return shown, servers
 
+    kept = pgbouncer_console.ClientRows(), pgbouncer_console.ClientRows()
+
     async def read(both: tuple[QueryResult, QueryResult], _: float) -> Observation:
-        shown, servers = both
-        rows = [await pgbouncer_console.rows(answer) for answer in (shown, servers)]
-        waiting = await pgbouncer_console.awaiting(shown)
+        rows = [await each.read(answer) for each, answer in zip(kept, both, strict=True)]
+        waiting = await pgbouncer_console.awaiting(both[0])
         return await clients.read(pgbouncer_console.Shown(rows[0], rows[1], waiting, {}, None))
 
     return _each_in_steps(answer, read)

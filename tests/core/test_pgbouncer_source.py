@@ -32,7 +32,13 @@ from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.libpq import LibpqClient, QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pgbouncer_clients import CLIENT_STATES, Clients
-from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, ClientRow, Shown, rows
+from sessiongate.core.sources.support.pgbouncer_console import (
+    CONSOLE,
+    ClientRow,
+    ClientRows,
+    Shown,
+    rows,
+)
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
 from sessiongate.v1.states import state_of
@@ -657,6 +663,25 @@ def test_a_line_that_is_repeated_is_one_client_and_another_with_its_place_is_ano
     observation = look(turning, lines, [])
     assert [item.session.port for item in observation.sessions] == [CLIENT["port"], 4001]
     assert look(turning, rows_of(answer(OLD, CLIENT, other)), []) is observation
+
+
+def test_a_row_is_the_same_object_only_if_all_of_it_is_stated_again() -> None:
+    kept = ClientRows()
+
+    def reading(columns: list[str], *lines: dict[str, object]) -> list[ClientRow]:
+        found = asyncio.run(kept.read(answer(columns, *lines)))
+        assert found == rows_of(answer(columns, *lines))  # whatever was read before
+        return found
+
+    elsewhere = {**CLIENT, "ptr": "0xc2"}
+    first, other = reading(NEW, CLIENT, elsewhere)
+    again, same = reading(NEW, elsewhere, CLIENT)
+    assert (again is other, same is first) == (True, True)
+    (changed,) = reading(NEW, {**CLIENT, "port": 4001})
+    assert (first.port, changed.port) == (b"4000", b"4001")
+    reading(NEW[::-1], {**CLIENT, "port": 4001})  # the same cells in other places
+    reading(NEW, CLIENT, {**CLIENT, "port": 4001}, CLIENT)
+    reading(OLD, CLIENT)
 
 
 def test_a_cancel_request_has_no_name() -> None:

@@ -43,10 +43,10 @@ from sessiongate.core.sources.support.pgbouncer_clients import Clients, client_e
 from sessiongate.core.sources.support.pgbouncer_console import (
     CONSOLE,
     ClientRow,
+    ClientRows,
     Shown,
     awaiting,
     pool_modes,
-    rows,
     shares_port,
 )
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
@@ -88,6 +88,7 @@ class PgBouncerSource:
         self._read_over = 0  # the number of the console connection that was last read
         self._missed = 0  # connections since then, each to another process
         self._include_self = include_self
+        self._rows = ClientRows(), ClientRows()  # of its clients and servers
         self._clients = Clients(LocalTime(zone))
 
     async def observe(self) -> Observation:
@@ -107,7 +108,9 @@ class PgBouncerSource:
         )
         waiting, modes = await awaiting(answers[0]), await pool_modes(pools)
         try:
-            clients, servers = [await rows(answer) for answer in answers]
+            clients, servers = [
+                await each.read(answer) for each, answer in zip(self._rows, answers, strict=True)
+            ]
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
         console = await kept(_is_console, clients)

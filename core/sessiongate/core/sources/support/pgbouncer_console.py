@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
-from functools import partial as bind
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -67,13 +66,40 @@ def shares_port(console: LibpqClient, endpoint: Endpoint) -> bool:
     return not endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
 
 
+class ClientRows:
+    """Turns results into rows; one that is stated again, cell by cell, is the same object."""
+
+    def __init__(self) -> None:
+        self._columns: Sequence[str] = ()
+        # By ``ptr``: what the server sent, and the row that it became.
+        self._known: dict[Cell, tuple[tuple[Cell, ...], ClientRow]] = {}
+
+    async def read(self, answer: QueryResult) -> list[ClientRow]:
+        """Return a result's rows by column name. Raises `SourceError` for any other result."""
+        missing = {"database", "connect_time", "ptr"} - {*answer.columns}
+        if missing:
+            raise SourceError(f"the server is not PgBouncer: its clients have no {min(missing)}")
+        if self._columns != answer.columns:
+            self._columns, self._known = answer.columns, {}
+        pick, known = _picking(answer.columns, ClientRow._fields), self._known
+        ptr = list(answer.columns).index("ptr")
+        seen: dict[Cell, tuple[tuple[Cell, ...], ClientRow]] = {}
+        found: list[ClientRow] = []
+        async for part in parts(answer.rows, Pace()):
+            for cells in part:
+                entry = known.get(key := cells[ptr])
+                if entry is None or entry[0] != cells:
+                    # `ClientRow._make` is Python code, and takes three times as long.
+                    entry = cells, tuple.__new__(ClientRow, pick(cells))
+                seen[key] = entry
+                found.append(entry[1])
+        self._known = seen
+        return found
+
+
 async def rows(answer: QueryResult) -> list[ClientRow]:
-    """Return a result's rows by column name. Raises `SourceError` for any other result."""
-    missing = {"database", "connect_time", "ptr"} - {*answer.columns}
-    if missing:
-        raise SourceError(f"the server is not PgBouncer: its clients have no {min(missing)}")
-    # Without `ClientRow._make`, which is Python code, this takes a third of the time.
-    return await mapped(bind(tuple.__new__, ClientRow), _cells(answer, *ClientRow._fields))
+    """Return the rows of a single result, as `ClientRows` does."""
+    return await ClientRows().read(answer)
 
 
 async def awaiting(answer: QueryResult) -> Mapping[Cell, Awaiting]:
@@ -105,10 +131,16 @@ async def pool_modes(answer: QueryResult) -> Mapping[Cell, Cell]:
 
 def _cells(answer: QueryResult, *columns: str) -> Iterator[tuple[Cell, ...]]:
     """Return the cells of these columns, row by row; None for those that are missing."""
-    names = list(answer.columns)
-    pick = itemgetter(*(names.index(name) if name in names else -1 for name in columns))
-    is_complete = {*columns} <= {*names}
-    return map(pick, answer.rows if is_complete else ((*row, None) for row in answer.rows))
+    return map(_picking(answer.columns, columns), answer.rows)
+
+
+def _picking(
+    columns: Sequence[str], names: Sequence[str]
+) -> Callable[[tuple[Cell, ...]], tuple[Cell, ...]]:
+    """Return what picks the cells of columns by name; None for those that are missing."""
+    present = list(columns)
+    pick = itemgetter(*(present.index(name) if name in present else -1 for name in names))
+    return pick if {*names} <= {*present} else lambda row: pick((*row, None))
 
 
 def _is_number(cell: Cell) -> bool:
