@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from sessiongate.gateway.http.response_tracker import WHOLE
+from sessiongate.gateway.http.response_tracker import WHOLE, Answer
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.server import http1
 from sessiongate.gateway.server.worker import Worker
@@ -41,7 +41,7 @@ class Echo:
         self.prompt = 0  # requests that were answered at once
         self.heads = 0  # that it was asked about
 
-    def at_once(self, scope: Scope) -> Callable[[int], Message | None]:
+    def at_once(self, scope: Scope) -> Answer:
         """Answer /known at once."""
         self.heads += 1
 

@@ -7,11 +7,10 @@ decided once for a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TypeAlias
 
 from starlette.types import Message, Scope
 
@@ -22,14 +21,9 @@ from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.normalize_path import NormalizePath
 from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.http.response_cache import Key, ResponseCache, key_of
-from sessiongate.gateway.http.response_tracker import with_request_id
+from sessiongate.gateway.http.response_tracker import Answer, with_request_id
 from sessiongate.gateway.http.trusted_hosts import TrustedHosts
 from sessiongate.runtime.telemetry.correlation import CORRELATION_HEADERS, from_headers
-
-# Returns the whole response, if it is remembered and right, to a request whose head has been looked
-# at before. Its body has at most as many bytes as given. What is returned is logged and counted:
-# send it.
-Answer: TypeAlias = Callable[[int], Message | None]
 
 
 @dataclass(frozen=True, slots=True)

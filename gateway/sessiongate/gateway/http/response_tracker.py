@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from starlette.types import Message, Send
 
@@ -26,6 +26,10 @@ _OWN_POLICY = SECURITY_HEADERS[1:]
 # An extension of ASGI: a response as one message, with "status" and "body", and with its headers
 # in "head", as lines that are already written.
 WHOLE = "sessiongate.whole"
+# Answers a request whose head has been looked at before: returns a message of type `WHOLE`, if it
+# is known by now and its body has at most as many bytes as given. Send it: it is already logged
+# and counted.
+Answer: TypeAlias = Callable[[int], Message | None]
 _REQUEST_ID = REQUEST_ID.encode()
 CLOSED = 499  # the status if the caller left before there was one
 

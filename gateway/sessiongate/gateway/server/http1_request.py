@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
-from sessiongate.gateway.http.response_tracker import WHOLE
+from sessiongate.gateway.http.response_tracker import WHOLE, Answer
 from sessiongate.gateway.jsonapi.errors import Error
 
 _RAW = re.compile(rb'["<>\\^`{|}\x80-\xff]')
@@ -54,7 +54,7 @@ class RequestHead:
     length: int  # bytes of the body to read
     is_read: bool  # whether these are the whole body
     expects_continue: bool  # whether the client waits for 100 (Continue)
-    at_once: Callable[[int], Message | None] | None = None  # once it is known: `AnswerAtOnce`
+    at_once: Answer | None = None  # what answers it at once, when that has been asked
 
     def has_arrived(self, body: bytes) -> bool:
         """Return whether all of the body that is read has arrived."""

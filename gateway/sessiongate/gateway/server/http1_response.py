@@ -16,7 +16,7 @@ from typing import TypeAlias
 from starlette.types import Message, Scope
 
 from sessiongate.gateway.http.body_response import lines
-from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS, WHOLE
+from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS, WHOLE, Answer
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.server.http1_request import RequestHead
 from sessiongate.runtime.telemetry.correlation import from_headers
@@ -35,9 +35,8 @@ _STATUS_LINES = {
 _WITHOUT_BODY = (204, 304)
 
 
-# Returns, for the scope of a head, what answers each request with this head on its connection: it
-# returns the whole response, if it is known by now, given the most bytes that the body may have.
-AnswerAtOnce: TypeAlias = Callable[[Scope], Callable[[int], Message | None]]
+# Returns, for the scope of a head, what answers each request with this head on its connection.
+AnswerAtOnce: TypeAlias = Callable[[Scope], Answer]
 
 
 class Http1Response:
