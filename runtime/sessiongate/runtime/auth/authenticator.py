@@ -101,7 +101,7 @@ class Authenticator:
             self._passwords.close()
 
     def mark(self, authorization: str) -> bytes:
-        """Return what stands for credentials here, and means nothing to any other process."""
+        """Return a hash of credentials under a key that only this process knows."""
         hashed = self._marking.copy()
         hashed.update(authorization.encode())
         return hashed.digest()
