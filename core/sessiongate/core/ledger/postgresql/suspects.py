@@ -1,7 +1,8 @@
 """Which core is reading which source for the first time, and which sources ended their cores.
 
 A core notes a source before it reads it for the first time, and takes the note back when it has.
-A note whose core no longer runs tells that it ended meanwhile.
+A note whose core no longer runs tells that it ended meanwhile. Several that are found together
+count as one: cores of one machine end together, whatever they read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _COUNT = f"""
 WITH ended AS (
     DELETE FROM first_reads r WHERE source = %s AND NOT EXISTS ({_RUNNING}) RETURNING r.source
 )
-INSERT INTO suspects AS s SELECT source, count(*), clock_timestamp() FROM ended GROUP BY source
+INSERT INTO suspects AS s SELECT source, 1, clock_timestamp() FROM ended GROUP BY source
 ON CONFLICT (source) DO UPDATE SET ends = s.ends + excluded.ends, last_end = excluded.last_end
 """  # noqa: S608 - our own text
 _SUSPECT = """
