@@ -55,7 +55,8 @@ def test_options_that_change_what_is_read_are_stated_and_secrets_are_not() -> No
         "&timezone=Europe/Berlin"
     )
     mine = MINE._replace(places={"pool": stated})
-    plain = stated_place(SourceConfig.parse("pgbouncer://app@pool?name=pool"), "host-b")
+    same = "pgbouncer://app@pool?name=pool&include_self=false"
+    plain = stated_place(SourceConfig.parse(same), "host-b")
     assert plain == "pgbouncer://pool:6432"
     other = MemberSources("core-b", "east", {"pool": plain})
     (text,) = disagreements(mine, [other])

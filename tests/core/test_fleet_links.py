@@ -8,7 +8,9 @@ import pytest
 
 from sessiongate.core.collect.links import UNLINKED, Linked
 from sessiongate.core.collect.scopes import Scopes, machine_name
+from sessiongate.core.follow.fleet_links import CoreLinks, FleetLinks
 from sessiongate.core.sources.base import SourceConfig, TcpLink
+from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1.session_pb2 import Session
 from tests.core.test_follow import Fronted, _becomes, run
 
@@ -183,3 +185,17 @@ def test_what_a_core_states_is_bounded_and_read_with_care() -> None:
         assert links(stage, 1) == UNLINKED
 
     run(test)
+
+
+def test_nothing_is_kept_of_the_links_of_a_session_that_has_ended() -> None:
+    """Its core may have stopped stating its TCP links before, as of one that is cut."""
+    kept, east = FleetLinks(MAX_SESSION), (HERE, "east", "m1")
+    proxy, server = proxied(*east, [PRIVATE]), served(*east, PRIVATE)
+    kept.change({each.id: CoreLinks.of(each) for each in (proxy, server)}, ())
+    assert kept.of(1, kept.stated(1)) == ((2,), ())
+    proxy.ClearField("tcp_links")
+    proxy.upstream_ids.append(3)
+    assert kept.change({1: CoreLinks.of(proxy)}, ()) == {1, 2}
+    assert kept.change({}, [1, 2]) == set()
+    empty = FleetLinks(MAX_SESSION)
+    assert (vars(kept._links), kept._stated) == (vars(empty._links), {})

@@ -11,6 +11,7 @@ import pytest
 from sessiongate.core.fleet import primaries
 from sessiongate.core.fleet.primaries import PrimaryWatch
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.sources.base import SourceConnectError
 from tests.core.engines import ROLE, running_engine
 from tests.polling import eventually
 from tests.postgres import PASSWORD, running_postgres
@@ -23,6 +24,8 @@ def test_two_servers_that_accept_writes_are_named_until_one_is_stopped(
 
     async def addresses(of: Hashable, host: str) -> list[str]:
         assert host == "localhost"
+        if not found:
+            raise SourceConnectError("the name service does not respond")
         return found
 
     monkeypatch.setattr(primaries, "addresses", addresses)
@@ -47,5 +50,8 @@ def test_two_servers_that_accept_writes_are_named_until_one_is_stopped(
             assert text.startswith("several servers of the ledger accept writes: 127.0.0.1 (system")
             assert " and ::1 (system" in text
             assert PASSWORD not in text
+            found.clear()
+            assert trouble() == text, "the name service tells nothing of the servers"
+            found[:] = ["127.0.0.1", "::1"]
         eventually(trouble, lambda text: not text)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]

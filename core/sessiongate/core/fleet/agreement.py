@@ -18,7 +18,11 @@ def stated_place(source: SourceConfig, host: str) -> str:
     place = source.place
     if not source.shared and is_of_this_machine(source):
         place = f"{place} at {host}"
-    options = {name: source.options[name] for name in _OPTIONS if name in source.options}
+    options = {
+        name: value
+        for name, value in source.options.items()
+        if name in _OPTIONS and value != "false"  # as if it were not given
+    }
     if source.max_sessions != DEFAULT_MAX_SESSIONS:
         options["max_sessions"] = str(source.max_sessions)
     if source.actions:

@@ -51,19 +51,18 @@ class PrimaryWatch:
         endpoint = self._place.endpoint
         if endpoint.is_unix:
             return
-        found: list[str] = []
-        with suppress(SourceError):
+        try:
             found = await addresses(self, endpoint.host)
-        if len(found) < 2:
-            self._note("")
-            return
-        self._note(_described(await writable_servers(self._place, found)))
+        except SourceError:
+            return  # what was found before may still be so
+        servers = await writable_servers(self._place, found) if len(found) > 1 else {}
+        self._note(_described(servers))
 
     def _note(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
             log.error("%s", trouble)
         elif self.trouble and not trouble:
-            log.warning("only one server of the ledger accepts writes again")
+            log.warning("no more than one server of the ledger answers that it accepts writes")
         self.trouble = trouble
 
 

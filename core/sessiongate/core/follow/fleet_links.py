@@ -120,7 +120,8 @@ class FleetLinks:
         """Take over what is stated of sessions; return those whose links to others changed."""
         withdrawn: list[Stated] = []
         added: list[Stated] = []
-        for ident in removals:
+        ended = {*removals}
+        for ident in ended:
             withdrawn += _ends(ident, self._stated.pop(ident, NO_LINKS))
         for ident, stated in upserts.items():
             before = self.stated(ident)
@@ -132,7 +133,7 @@ class FleetLinks:
             else:
                 self._stated[ident] = stated
         changed = self._links.observe(withdrawn, added)
-        for ident, _ in withdrawn:
+        for ident in ended.union(ident for ident, _ in withdrawn):
             if ident not in self._stated:
                 self._links.forget(ident)
         return changed
