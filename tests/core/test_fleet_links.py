@@ -173,6 +173,19 @@ def test_what_a_core_states_is_bounded_and_read_with_care() -> None:
     assert shared.server == "127.0.0.1@n/source/x:5432", "not that of a host named x"
     (away,) = proxied("pgbouncer://U@DB.example:6432", "n", "m", [LOOPBACK]).tcp_links.opened
     assert away.client == "127.0.0.1@n/db.example:40000"
+    for written, scoped in {
+        "::ffff:127.0.0.1": "127.0.0.1@m1",
+        "::ffff:8.8.8.8": "8.8.8.8",
+        "0:0:0:0:0:0:0:1": "::1@m1",
+        "64:ff9b::10.0.0.5": "64:ff9b::a00:5@east",
+        "64:ff9b:1::5": "64:ff9b:1::5@east",
+        "2002:a00:5::1": "2002:a00:5::1@east",
+        "fd00::1": "fd00::1@east",
+        "2606:4700::1": "2606:4700::1",
+        "db": "db@m1",
+    }.items():
+        (opened,) = proxied(HERE, "east", "m1", [link(written, None)]).tcp_links.opened
+        assert opened.client == f"{scoped}:{CLIENT}"
     assert machine_name() == machine_name()
 
     async def test(stage: Fronted) -> None:

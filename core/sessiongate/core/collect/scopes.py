@@ -12,15 +12,18 @@ import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache, lru_cache
+from ipaddress import IPv6Network
 from pathlib import Path
 
 from sessiongate.core.sources.base import SourceConfig, TcpLink
 from sessiongate.core.sources.locality import is_of_this_machine
-from sessiongate.runtime.addresses import parse_ip, split_host
+from sessiongate.runtime.addresses import parse_ip, split_host, unmapped
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
 MAX_OPENED = 100  # links that are stated of those opened for one session
+# Of NAT64, 6to4 and Teredo: they have IPv4 addresses in them, which may be private.
+_EMBEDDING = tuple(map(IPv6Network, ("64:ff9b::/32", "2002::/16", "2001::/32")))
 _KNOWN = 10_000  # addresses whose text is remembered, of each source
 
 
@@ -72,10 +75,13 @@ class SourceScopes:
         return "" if end is None else f"{self._scoped(end[0])}:{end[1]}"
 
     def _with_scope(self, address: str) -> str:
-        ip = parse_ip(address)
-        if ip is None or ip.is_loopback or ip.is_link_local:
+        if (parsed := parse_ip(address)) is None:
             return f"{address}@{self._machine}"
-        return address if ip.is_global else f"{address}@{self._network}"
+        ip = unmapped(parsed)
+        if ip.is_loopback or ip.is_link_local:
+            return f"{ip}@{self._machine}"
+        is_unique = ip.is_global and not any(ip in each for each in _EMBEDDING)
+        return str(ip) if is_unique else f"{ip}@{self._network}"
 
 
 @cache
