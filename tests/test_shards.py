@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -16,6 +17,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.client import CallError, Client, Reason
+from sessiongate.core.fleet.member import MemberEntry
+from sessiongate.core.fleet.membership import Membership
 from tests.clocks import OwnClock
 from tests.core.engines import Engine, running_engine
 from tests.faults.documents import write_document, write_users
@@ -257,6 +260,28 @@ def test_a_source_that_ends_its_cores_is_left_out_and_the_others_are_read(
             until_noted(core, {"db"})
             deadly.close()  # now it fails in order, which ends no core
             until_noted(core, set())
+
+
+def test_a_beat_does_not_wait_for_what_is_noted_of_many_sources(ledger: FleetLedger) -> None:
+    async def main() -> None:
+        membership = Membership(ledger.url, MemberEntry("core-a", "default"), AFTER)
+        try:
+            await membership.join()
+
+            async def note() -> None:
+                await membership.call(lambda each: each.execute("SELECT pg_sleep(0.02)"))
+
+            notes = [asyncio.create_task(note()) for _ in range(100)]
+            await notes[0]
+            before = ledger.member("core-a").beat
+            await membership.look()
+            assert sum(each.done() for each in notes) < len(notes) / 2
+            assert ledger.member("core-a").beat > before
+            await asyncio.gather(*notes)
+        finally:
+            await membership.close()
+
+    asyncio.run(main())
 
 
 def test_a_core_that_stops_waits_for_a_stand_by_that_has_just_begun(

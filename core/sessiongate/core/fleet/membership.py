@@ -49,6 +49,7 @@ class Membership:
         """Name the ledger by its URL. Raises `LedgerError` if that is wrong."""
         self._member = Member(LedgerPlace.parse(url), entry)
         self._calls = LedgerCalls()
+        self._one_work = asyncio.Lock()
         self._after = takeover_after
         self._beats = BeatWatch(takeover_after)
         self._ledger: PostgresqlLedger | None = None  # while this core is, or becomes, active
@@ -147,7 +148,8 @@ class Membership:
 
     async def call(self, work: Callable[[LedgerConnection], _T]) -> _T:
         """Return what some work returns on the member's connection. Raises `LedgerError`."""
-        return await self._calls.run(lambda: self._member.call(work))
+        async with self._one_work:  # a beat must not wait for that of all sources
+            return await self._calls.run(lambda: self._member.call(work))
 
     def use(self, ledger: PostgresqlLedger | None) -> None:
         """Show, or show no longer, that this core has the pen of a ledger, or asks for it."""
