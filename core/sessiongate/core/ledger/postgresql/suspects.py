@@ -22,15 +22,24 @@ _RUNNING = f"""
 SELECT FROM cores c JOIN ({HELD_LOCKS}) held ON held.lock = c.number + {NAMES}
 WHERE c.name = r.core AND c.started = r.started
 """
-_COUNT = f"""
+# Each is one statement: with many sources, each way to the server and back counts.
+_LOOK = f"""
 WITH ended AS (
     DELETE FROM first_reads r WHERE source = %s AND NOT EXISTS ({_RUNNING}) RETURNING r.source
+), counted AS (
+    INSERT INTO suspects AS s SELECT source, 1, clock_timestamp() FROM ended GROUP BY source
+    ON CONFLICT (source) DO UPDATE SET ends = s.ends + excluded.ends, last_end = excluded.last_end
+    RETURNING ends, last_end
 )
-INSERT INTO suspects AS s SELECT source, 1, clock_timestamp() FROM ended GROUP BY source
-ON CONFLICT (source) DO UPDATE SET ends = s.ends + excluded.ends, last_end = excluded.last_end
+SELECT ends, extract(epoch FROM clock_timestamp() - last_end) FROM (
+    TABLE counted
+    UNION ALL
+    SELECT ends, last_end FROM suspects WHERE source = %s AND NOT EXISTS (TABLE counted)
+) AS known
 """  # noqa: S608 - our own text
-_SUSPECT = """
-SELECT ends, extract(epoch FROM clock_timestamp() - last_end) FROM suspects WHERE source = %s
+_END = """
+WITH noted AS (DELETE FROM first_reads WHERE (source, core) = (%s, %s))
+DELETE FROM suspects WHERE source = %s AND %s
 """
 _NOTE = """
 INSERT INTO first_reads VALUES (%s, %s, %s)
@@ -61,18 +70,16 @@ def begin_first_read(
     One that is suspected may only be read ``alone``.
     """
     name = storable_value(source)
-    with connection.transaction():
-        connection.execute(_COUNT, name)
-        found = connection.execute(_SUSPECT, name).fetchone()
-        ends, ago = (0, 0.0) if found is None else (int(found[0]), float(found[1]))
-        if ends >= LEFT_OUT:
-            # The clock may have been set back since.
-            left = min(_LONGEST, _FIRST * 2 ** min(ends - LEFT_OUT, 10)) - max(0.0, ago)
-            if left > 0:
-                return Verdict(False, ends, left)
-        if ends >= SUSPECTED and not alone:
-            return Verdict(False, ends)
-        connection.execute(_NOTE, name, *reader)
+    found = connection.execute(_LOOK, name, name).fetchone()
+    ends, ago = (0, 0.0) if found is None else (int(found[0]), float(found[1]))
+    if ends >= LEFT_OUT:
+        # The clock may have been set back since.
+        left = min(_LONGEST, _FIRST * 2 ** min(ends - LEFT_OUT, 10)) - max(0.0, ago)
+        if left > 0:
+            return Verdict(False, ends, left)
+    if ends >= SUSPECTED and not alone:
+        return Verdict(False, ends)
+    connection.execute(_NOTE, name, *reader)
     return Verdict(True, ends)
 
 
@@ -81,12 +88,7 @@ def end_first_read(
 ) -> None:
     """Take the note back. A source that ``is_read`` is suspected no longer."""
     name = storable_value(source)
-    with connection.transaction():
-        connection.execute(
-            "DELETE FROM first_reads WHERE (source, core) = (%s, %s)", name, reader.core
-        )
-        if is_read:
-            connection.execute("DELETE FROM suspects WHERE source = %s", name)
+    connection.execute(_END, name, reader.core, name, is_read)
 
 
 def end_first_reads(connection: LedgerConnection, reader: SourceReader) -> None:
