@@ -20,6 +20,11 @@ from tests.servers import PATIENCE
 
 scratch.keep_files_in_memory()
 
+# gRPC prepares a process for being forked, by default: it stops its own threads before, and starts
+# them again in both. A server that a test starts is forked, then replaced by another program; in
+# between, those threads could hang, and print to the server's output.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
 # How long an example takes says more about the machine than about the program. With
 # FAULTS=full there are many more examples, unless a test says how many it needs.
 settings.register_profile("untimed", deadline=None, max_examples=times(50, 1000))
