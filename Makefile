@@ -40,11 +40,10 @@ run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/s
 	$(BIN)/sessiongate serve
 
 # Without bytecode, each program that a test starts would compile the source again. Tests wait
-# for programs and clocks half of their time and more: it takes three processes a core to keep
-# both busy.
+# for programs and clocks half of their time: twice as many processes as cores keep both busy.
 test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run the tests on two cores
-	$(BIN)/python -m pytest --numprocesses 6 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 pythons: ## Run the core of the tests on each Python from 3.11 on that is found here
 	$(PYTHON) -m tests.pythons $(ARGS)
