@@ -21,7 +21,7 @@ import grpc
 from bench.bare_grpc import SERVICE as BARE_SERVICE
 from bench.load import run
 from bench.programs import BIN, PATIENCE, BenchError, Program, running
-from bench.stack import Stage, steady_id, until, wait_until_whole
+from bench.stack import Stage, steady_id, wait_until_whole
 from sessiongate.runtime.auth.htpasswd import add_user
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
@@ -69,20 +69,23 @@ def measure(rounds: int, seconds: int) -> Mapping[str, Rates]:
         folder = Path(name)
         plain = stack.enter_context(_core(folder / "plain"))
         guarded = stack.enter_context(_core(folder / "guarded", guarded=True))
-        requests = _requests(folder, plain.address)
-        sizes = {method: _size(plain, method, path) for method, path in requests.items()}
-        until(lambda: _is_ready(guarded, requests[LIST]), "the core with credentials is not ready")
+        requests = {
+            CORE: _requests(folder / "plain", plain),
+            GUARDED: _requests(folder / "guarded", guarded),
+        }
+        requests[BARE] = requests[CORE]
+        sizes = {method: _size(plain, method, path) for method, path in requests[CORE].items()}
         servers = {BARE: stack.enter_context(_bare(sizes)), CORE: plain, GUARDED: guarded}
         found = {
             method: Rates({each: [] for each in servers}, {each: [] for each in servers})
-            for method in requests
+            for method in NAMES
         }
-        for server in servers.values():  # the first calls are slow, and check a password
-            _load(server, GET, requests[GET], sizes[GET], 1)
+        for each, server in servers.items():  # the first calls are slow, and check a password
+            _load(server, GET, requests[each][GET], sizes[GET], 1)
         for _ in range(rounds):
-            for method, path in requests.items():
+            for method, size in sizes.items():
                 for each, server in servers.items():
-                    rate, cpu = _load(server, method, path, sizes[method], seconds)
+                    rate, cpu = _load(server, method, requests[each][method], size, seconds)
                     found[method].rates[each].append(rate)
                     found[method].cpus[each].append(cpu)
         return found
@@ -116,11 +119,12 @@ def _core(folder: Path, *, guarded: bool = False) -> Iterator[_Server]:
         yield _Server(program, address, SESSION_SERVICE, metadata)
 
 
-def _requests(folder: Path, core: str) -> Mapping[str, Path]:
-    """Return files with the requests as gRPC sends them, by method."""
-    wait_until_whole(core, SESSIONS)
+def _requests(folder: Path, core: _Server) -> Mapping[str, Path]:
+    """Return files with the requests to a core as gRPC sends them, by method."""
+    metadata = tuple(core.metadata.items())
+    wait_until_whole(core.address, SESSIONS, metadata=metadata)
     messages = {
-        GET: GetSessionRequest(id=steady_id(core)),
+        GET: GetSessionRequest(id=steady_id(core.address, metadata)),
         LIST: ListSessionsRequest(page_size=100),
     }
     for method, message in messages.items():
@@ -136,13 +140,6 @@ def _size(server: _Server, method: str, path: Path) -> int:
         metadata = tuple(server.metadata.items())
         response: bytes = call(path.read_bytes()[5:], metadata=metadata, timeout=PATIENCE)
         return len(response)
-
-
-def _is_ready(server: _Server, path: Path) -> bool:
-    try:
-        return _size(server, LIST, path) > 0
-    except grpc.RpcError:
-        return False
 
 
 def _load(server: _Server, method: str, path: Path, size: int, seconds: int) -> tuple[float, float]:

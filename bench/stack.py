@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import bcrypt
 import grpc
@@ -23,6 +24,8 @@ from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+
+Metadata: TypeAlias = Sequence[tuple[str, str]]
 
 GATEWAY = "gateway"
 GATEWAY_2 = "gateway, 2 workers"
@@ -226,15 +229,20 @@ def until(true: Callable[[], bool], otherwise: str, patience: float = PATIENCE) 
         time.sleep(0.02)
 
 
-def wait_until_whole(core: str, sessions: int, patience: float = PATIENCE) -> int:
-    """Wait until a core lists all its sessions; return the table's revision."""
+def wait_until_whole(
+    core: str, sessions: int, patience: float = PATIENCE, metadata: Metadata = ()
+) -> int:
+    """Wait until a core lists all its sessions; return the table's revision.
+
+    ``metadata`` has credentials, if the core requires them.
+    """
     with grpc.insecure_channel(core) as channel:
         stub = SessionServiceStub(channel)
         found = ListSessionsResponse()
 
         def is_whole() -> bool:
             nonlocal found
-            found = _first(stub) or found
+            found = _first(stub, metadata) or found
             return found.total_size == sessions and not found.unreachable
 
         try:
@@ -277,11 +285,12 @@ def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
             tokens.append(page.next_page_token)
 
 
-def _first(stub: SessionServiceStub) -> ListSessionsResponse | None:
+def _first(stub: SessionServiceStub, metadata: Metadata = ()) -> ListSessionsResponse | None:
     """Return a page of one session, or None while the core is not ready."""
     try:
         page: ListSessionsResponse
-        page = stub.ListSessions(ListSessionsRequest(page_size=1), timeout=PATIENCE)
+        wanted = ListSessionsRequest(page_size=1)
+        page = stub.ListSessions(wanted, metadata=metadata, timeout=PATIENCE)
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             raise
@@ -289,10 +298,11 @@ def _first(stub: SessionServiceStub) -> ListSessionsResponse | None:
     return page
 
 
-def steady_id(core: str) -> int:
-    """Return the id that a core gave the session that stays."""
+def steady_id(core: str, metadata: Metadata = ()) -> int:
+    """Return the id that a core gave the session that stays; it depends on what it read first."""
     with grpc.insecure_channel(core) as channel:
         wanted = ListSessionsRequest(filter=SessionFilter(sources=[STEADY]))
-        found = SessionServiceStub(channel).ListSessions(wanted, timeout=PATIENCE)
+        call = SessionServiceStub(channel).ListSessions
+        found = call(wanted, metadata=metadata, timeout=PATIENCE)
         ident: int = found.sessions[0].id
         return ident
