@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
 import subprocess
-import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,12 +35,22 @@ class HangingFolder:
         """Stop all answers in the folder."""
         self._server.send_signal(signal.SIGSTOP)
 
-    def await_request(self) -> None:
-        """Wait until a request has left the kernel: before that, whoever makes it can be killed."""
+    def await_request(self, name: str) -> None:
+        """Wait until a request for a file has left the kernel.
+
+        Before that, whoever makes it can be killed. The name tells it from what else may
+        come: a file that was written before is closed without anybody waiting for it.
+        """
         until = time.monotonic() + PATIENCE
-        while not any(fcntl.ioctl(self._received, termios.FIONREAD, bytes(4))):
-            assert time.monotonic() < until, "no request has come"
+        while f"/{name}".encode() not in self._unread():
+            assert time.monotonic() < until, f"no request for {name} has come"
             time.sleep(0.01)
+
+    def _unread(self) -> bytes:
+        """Return what the stopped server has still to read."""
+        with suppress(BlockingIOError):
+            return self._received.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return b""
 
     def answer(self) -> None:
         """Let everything that waits be answered."""
