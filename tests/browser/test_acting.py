@@ -218,6 +218,19 @@ def test_it_is_done_by_keys_alone_and_the_focus_comes_back(
     assert shown.acts == [(Action.TERMINATE, "2")]
 
 
+def test_a_dialog_that_is_opened_again_at_once_shows_its_session(opener: Opener, http: str) -> None:
+    page = SessionsPage.open(opener, http)
+    page.open_session(of_user(page, "ann"))
+    button = acts(page).get_by_role("button", name="End the session")
+    # Within one task, so that the browser says that the first was closed after the second opened.
+    button.evaluate(
+        "button => { button.click(); document.getElementById('act').close(); button.click(); }"
+    )
+    dialog = page.page.locator("#act")
+    expect(dialog).to_contain_text("shop")
+    expect(dialog.get_by_role("textbox")).to_be_focused()
+
+
 def test_a_session_that_ends_by_itself_does_not_take_the_focus_along(
     opener: Opener, shown: Shown, http: str
 ) -> None:

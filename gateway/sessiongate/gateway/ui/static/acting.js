@@ -59,7 +59,9 @@ export class Acting {
       event.preventDefault();
       if (this.#isConfirmed) this.#do();
     });
-    this.#dialog.addEventListener("close", () => this.#close());
+    this.#dialog.addEventListener("close", () => {
+      if (!this.#dialog.open) this.#close(); // else it has been opened again since
+    });
   }
 
   /** Offers what may be done to this session, given as its resource object; or to none. */

@@ -28,7 +28,7 @@ export class Login {
     this.#dialog.addEventListener("cancel", (event) => event.preventDefault());
     // A browser may close it all the same when Esc is pressed twice.
     this.#dialog.addEventListener("close", () => {
-      if (this.#asking) this.#dialog.showModal();
+      if (this.#asking && !this.#dialog.open) this.#dialog.showModal();
     });
     this.#forget.addEventListener("click", () => {
       credentials.forget();
