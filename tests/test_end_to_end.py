@@ -221,12 +221,10 @@ def test_it_stops_cleanly(number: signal.Signals) -> None:
 def test_it_stops_cleanly_while_it_starts(number: signal.Signals, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     with Program("serve", "--grpc", "127.0.0.1:0", "--ledger", ledger) as program:
-        while not program.children():
-            pass
-        (core,) = program.children()
+        started = eventually(program.children)
         program.process.send_signal(number)
         assert program.wait() == 0
-        assert lasting([core], PATIENCE) == []
+        assert lasting(started, PATIENCE) == []
 
 
 def test_nothing_outlives_a_killed_program() -> None:

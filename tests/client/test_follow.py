@@ -125,10 +125,14 @@ def test_what_calling_again_cannot_help_is_raised(core: str, client_of: Any) -> 
 def test_a_token_that_expires_is_followed_by_the_next(tmp_path: Path, client_of: Any) -> None:
     secret = str(CredentialFiles(tmp_path).token_secret)
     with running_core(DOCUMENT, token_secret=secret) as core:
-        soon = bearer(exp=time.time() + 6 - LEEWAY)
-        tokens = iter([soon, bearer(), soon])
+
+        def tokens() -> Iterator[str]:
+            soon = bearer(exp=time.time() + 6 - LEEWAY)  # from when it is first asked for
+            yield from (soon, bearer(), soon)
+
+        given = tokens()
         with client_of(
-            core, timeout=LONG, token=lambda: next(tokens).removeprefix("Bearer ")
+            core, timeout=LONG, token=lambda: next(given).removeprefix("Bearer ")
         ) as client:
             updates = client.follow()
             next_change(updates)

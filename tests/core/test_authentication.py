@@ -232,7 +232,7 @@ def test_reflection_can_be_off(path: str) -> None:
 # Credentials that are valid when a stream begins, what happens then, and why it ends.
 LATER: dict[str, tuple[Callable[[], str], Callable[[CredentialFiles], object], str]] = {
     "a token expires": (
-        lambda: bearer(exp=time.time() - LEEWAY + 2),
+        lambda: bearer(exp=time.time() - LEEWAY + 4),
         lambda files: None,
         "CREDENTIALS_EXPIRED",
     ),
@@ -256,6 +256,7 @@ def test_a_stream_ends_when_its_callers_credentials_do(later: str, files: Creden
     async def test(core: Core) -> None:
         path = "/sessiongate.v1.SessionService/WatchSessions"
         async with connect(core.address) as channel:
+            await channel.channel_ready()
             metadata = authorization(credentials())
             stream = channel.unary_stream(path)(b"", metadata=metadata, timeout=LONG)
             messages = aiter(stream)

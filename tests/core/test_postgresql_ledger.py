@@ -26,7 +26,7 @@ from tests.faults.scale import times
 from tests.polling import eventually
 from tests.postgres import Postgres
 from tests.relay import Relay, at_once
-from tests.servers import prepare
+from tests.servers import PATIENCE, prepare
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
@@ -41,10 +41,10 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a server up soon, and try again soon."""
-    monkeypatch.setattr(ledgers, "ANSWER_TIMEOUT", 1.0)
+    """Give a server up soon, but not one that gets no CPU for a while; try again soon."""
+    monkeypatch.setattr(ledgers, "ANSWER_TIMEOUT", 4.0)
     monkeypatch.setattr(ledgers, "_LOOK", 0.1)
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 2)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 4)
     monkeypatch.setattr(pen, "_RETRY", (0.05, 0.1))
 
 
@@ -249,9 +249,10 @@ def test_a_core_that_another_one_has_replaced_does_not_write(
 
 
 def test_a_commit_that_no_standby_has_confirmed_is_taken_back(
-    engine: Engine, impatient: None
+    engine: Engine, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An operator who cancels the wait for a standby makes it succeed here, and only here."""
+    monkeypatch.setattr(ledgers, "ANSWER_TIMEOUT", PATIENCE)  # the wait for the standby is one
     server = engine.server
 
     async def work() -> None:

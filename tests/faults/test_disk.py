@@ -65,7 +65,7 @@ def test_a_disk_that_fills_up_is_named_and_no_id_given_twice(disk: Path, tmp_pat
 
         filler = fill(disk)
         write_document(document, MORE)
-        assert re.search("full|No space left", await_failure(serving))
+        await_failure(serving, "full|No space left")
         assert ids(sessions(serving)) == first, "what was shown stays, and nothing else is"
         filler.unlink()
         second = ids(await_sessions(serving, MORE))
@@ -89,7 +89,7 @@ def test_a_disk_that_hangs_is_named_and_only_who_writes_waits_for_it(tmp_path: P
         await_sessions(serving, 2 * BEFORE)
         with hanging_disk(serving.core().pid):
             write_document(app, BEFORE + 1)
-            assert "the ledger's disk hangs" in await_failure(serving)
+            await_failure(serving, "the ledger's disk hangs")
             # They were last confirmed too long ago: whether they live is unknown.
             # The other has nothing to write.
             await_answer(
@@ -118,7 +118,7 @@ def test_a_core_whose_disk_hangs_ends_all_the_same(tmp_path: Path) -> None:
         first = ids(await_sessions(serving, BEFORE))
         with hanging_disk(serving.core().pid):
             write_document(document, BEFORE + 1)
-            await_failure(serving)
+            await_failure(serving, "the ledger's disk hangs")
             serving.interrupt()
             serving.wait()
         assert "the ledger's disk hangs; exiting without the last writes" in serving.output
@@ -221,12 +221,16 @@ def await_sessions(serving: Serving, count: int) -> dict[str, Any]:
     return await_answer(serving, whole)
 
 
-def await_failure(serving: Serving) -> str:
-    """Return why the source cannot be read, once that is so."""
+def await_failure(serving: Serving, why: str) -> None:
+    """Wait until the source cannot be read for a reason; it may fail for others before."""
+
+    def last_error() -> str:
+        source = httpx.get(f"http://{serving.http}/v1/sources/app", timeout=PATIENCE).json()
+        return str(source["data"]["attributes"].get("last_error"))
+
+    eventually(last_error, lambda said: re.search(why, said))
     found = await_answer(serving, lambda found: "unreachable" in found.get("meta", {}))
     assert found["meta"]["unreachable"] == ["app"], serving.output
-    source = httpx.get(f"http://{serving.http}/v1/sources/app", timeout=PATIENCE).json()
-    return str(source["data"]["attributes"]["last_error"])
 
 
 def await_answer(serving: Serving, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -99,25 +99,42 @@ def test_a_moment_shows_who_was_connected(http: httpx.Client, asked: Client) -> 
 
 
 def test_an_interval_shows_who_was_connected_in_it(http: httpx.Client, asked: Client) -> None:
-    now = time.time()
-    start, end = instant(now - 2), instant(now - 1)
-    wanted = PastSessionFilter(start_time=stamp(start), end_time=stamp(end))
-    before = known(asked, wanted)
+    def interval() -> tuple[str, str]:
+        now = time.time()
+        return instant(now - 2), instant(now - 1)
+
+    def of(start: str, end: str) -> dict[str, PastSession]:
+        return known(asked, PastSessionFilter(start_time=stamp(start), end_time=stamp(end)))
+
+    # No session comes or goes while the core gets no CPU.
+    start, end = eventually(interval, lambda found: len(of(*found)) > 300)
+    before = of(start, end)
     found = {one["id"] for one in listed(http, **{"from": start, "to": end})}
-    assert before.keys() <= found <= known(asked, wanted).keys()
+    assert before.keys() <= found <= of(start, end).keys()
     assert len(found) > 300
     everything = {one["id"] for one in listed(http, to=end, **{"page[size]": "10000"})}
     assert everything > found
 
 
+def core_goes_on(client: Client) -> None:
+    """Wait until enough sessions have just ended: none do while the core gets no CPU."""
+
+    def ended() -> int:
+        wanted = PastSessionFilter(start_time=stamp(instant(time.time() - 1)))
+        return sum(past.HasField("end_time") for past in client.past_sessions(wanted))
+
+    eventually(ended, lambda count: count > 20)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("filters", [{}, {"filter[attributes.port]": "ge(0)"}])
 def test_pages_are_the_whole_in_order_while_sessions_come_and_go(
-    http: httpx.Client, order: str, filters: dict[str, str]
+    http: httpx.Client, asked: Client, order: str, filters: dict[str, str]
 ) -> None:
     # The core orders by the start, or leaves a filter to the gateway, which cuts its pages.
+    core_goes_on(asked)
     before = instant(time.time())[:23]
-    documents = [*pages(http, sort=order, **filters, **{"from": "-2s", "page[size]": "37"})]
+    documents = [*pages(http, sort=order, **filters, **{"from": "-3s", "page[size]": "37"})]
     assert all(len(document["data"]) <= 37 for document in documents)
     starts = {document["links"]["self"].partition("?")[2].partition("&page")[0]
               for document in documents}  # fmt: skip
