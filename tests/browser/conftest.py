@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, expect
 
 from bench.chromium import running_chromium
 from tests.browser.documents import crowd, write
-from tests.browser.opening import Opener
+from tests.browser.opening import WIDE, Opener
+from tests.browser.sessions_page import SessionsPage
 from tests.program import Forked
 from tests.servers import PATIENCE, require
 
@@ -41,6 +42,25 @@ def shared_opener(browser: Browser) -> Iterator[Opener]:
     """Open pages that the tests of a module use one after the other."""
     with Opener(browser) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def opened(shared_opener: Opener, http: str) -> SessionsPage:
+    """Open the page once for all tests of a module that ask for `page`."""
+    return SessionsPage.open(shared_opener, http)
+
+
+@pytest.fixture
+def page(opened: SessionsPage) -> SessionsPage:
+    """Return the module's page as it is when it is opened, on a wide screen.
+
+    To show it again takes a twentieth of the CPU that it takes to load it.
+    """
+    opened.page.set_viewport_size(WIDE)
+    opened.page.emulate_media(color_scheme="null", reduced_motion="null")
+    opened.reset()
+    opened.await_live()
+    return opened
 
 
 @pytest.fixture

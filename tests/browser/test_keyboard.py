@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import ViewportSize, expect
 
-from tests.browser.opening import PHONE, WIDE, Opener
+from tests.browser.opening import PHONE, WIDE
 from tests.browser.sessions_page import SessionsPage
 
 # A control by what it says: some are made anew when that changes.
@@ -56,8 +56,7 @@ def into_the_grid(page: SessionsPage) -> None:
     raise AssertionError("no row can be reached")
 
 
-def test_rows_are_walked_opened_and_left(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_rows_are_walked_opened_and_left(page: SessionsPage) -> None:
     keyboard = page.page.keyboard
     page.header("ID").get_by_role("button").or_(page.header("ID")).first.focus()
     keyboard.press("Enter")
@@ -87,8 +86,7 @@ def test_rows_are_walked_opened_and_left(opener: Opener, http: str) -> None:
     assert focused(page) == order[-1]
 
 
-def test_keys_search_pause_and_help(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_keys_search_pause_and_help(page: SessionsPage) -> None:
     keyboard = page.page.keyboard
     keyboard.press("/")
     expect(page.search).to_be_focused()
@@ -111,9 +109,9 @@ def test_keys_search_pause_and_help(opener: Opener, http: str) -> None:
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 def test_every_control_is_reached_has_a_name_and_shows_the_focus(
-    opener: Opener, http: str, viewport: dict[str, int]
+    page: SessionsPage, viewport: ViewportSize
 ) -> None:
-    page = SessionsPage.open(opener, http, viewport=viewport)
+    page.page.set_viewport_size(viewport)
     reached: dict[str, bool] = {}
     for _ in range(150):
         page.page.keyboard.press("Tab")
@@ -128,8 +126,7 @@ def test_every_control_is_reached_has_a_name_and_shows_the_focus(
     assert [each for each in wanted if each not in reached] == []
 
 
-def test_the_focus_stays_while_ages_grow(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_the_focus_stays_while_ages_grow(page: SessionsPage) -> None:
     for button in page.page.get_by_role("button", name="webshop #1", exact=True).all()[:2]:
         button.focus()
         before = page.blocked.text_content()

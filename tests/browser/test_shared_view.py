@@ -52,8 +52,7 @@ def test_a_view_is_shared_by_its_url(opener: Opener, http: str) -> None:
     assert not [each.url for each in opener.requests if "psql" in each.url.partition("#")[0]]
 
 
-def test_back_and_forward_go_from_view_to_view(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_back_and_forward_go_from_view_to_view(page: SessionsPage) -> None:
     page.view("Active").click()
     expect(page.view("Active")).to_have_attribute("aria-pressed", "true")
     page.view("Waiting").click()
@@ -74,8 +73,8 @@ def test_back_and_forward_go_from_view_to_view(opener: Opener, http: str) -> Non
 @pytest.mark.parametrize(
     "fragment", ["sort=usr", "nothing=7", "view=none", "group=%ff", "session=x"]
 )
-def test_what_a_url_asks_for_in_vain_is_said(opener: Opener, http: str, fragment: str) -> None:
-    page = SessionsPage.open(opener, http, f"#{fragment}")
+def test_what_a_url_asks_for_in_vain_is_said(page: SessionsPage, fragment: str) -> None:
+    page.reset(fragment)
     page.await_count(CROWD)
     word = fragment.partition("=")[2].replace("%ff", "") or fragment
     said = (

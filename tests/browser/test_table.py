@@ -9,22 +9,15 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.documents import CROWD
-from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage, agrees, ask, service
 from tests.polling import eventually
 
 
-@pytest.fixture(scope="module")
-def opened(shared_opener: Opener, http: str) -> SessionsPage:
-    return SessionsPage.open(shared_opener, http)
-
-
 @pytest.fixture
-def page(opened: SessionsPage) -> SessionsPage:
-    """Show the page as it is when it is opened."""
-    opened.reset()
-    opened.await_count(CROWD)
-    return opened
+def page(page: SessionsPage) -> SessionsPage:
+    """Show all sessions."""
+    page.await_count(CROWD)
+    return page
 
 
 def attribute(resource: Any, name: str) -> Any:
