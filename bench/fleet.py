@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -126,18 +127,19 @@ class _Shard:
             time.sleep(_PAUSE)
         return found
 
-    def wait_for_standby(self) -> None:
-        """Wait until the other core stands by, and has done so for some time."""
-        look = "SELECT beat FROM sessiongate.cores WHERE name = ANY(%s) ORDER BY name"
+    def wait_for_standby(self, since: datetime) -> None:
+        """Wait until a core stands by that has read its sources since then, and both beat."""
+        look = "SELECT beat, observed FROM sessiongate.cores WHERE name = ANY(%s) ORDER BY name"
         before, until = self._engine.execute(look, ([*_NAMES],)), time.monotonic() + LONG
         while True:
             time.sleep(3)
-            beats = self._engine.execute(look, ([*_NAMES],))
-            if all(now[0] > then[0] for now, then in zip(beats, before, strict=True)):
+            found = self._engine.execute(look, ([*_NAMES],))
+            is_read = any(observed and observed > since for _, observed in found)
+            if is_read and all(now[0] > was[0] for now, was in zip(found, before, strict=True)):
                 return
-            before = beats
+            before = found
             if time.monotonic() > until:
-                raise BenchError(f"a core does not stand by:\n{self._outputs()}")
+                raise BenchError(f"no core stands by:\n{self._outputs()}")
 
     def _shown(self) -> str | None:
         try:
@@ -208,10 +210,12 @@ def main(sessions: str, times: str) -> None:
     found: dict[str, float] = {}
     cpu: dict[str, list[float]] = {CORE_CPU.text: [], FRONT_CPU.text: []}
     with TemporaryDirectory(prefix="bench-") as folder, ExitStack() as stack:
+        failed_at = datetime.now(UTC)
         shard = _Shard(Path(folder), int(sessions), stack)
         for each, fail in _FAILURES.items():
             for _ in range(int(times)):
-                shard.wait_for_standby()
+                shard.wait_for_standby(failed_at)
+                failed_at = datetime.now(UTC)
                 failed = shard.active
                 (other,) = {*_NAMES} - {failed}
                 programs = dict(zip(cpu, (other, FRONT), strict=True))
