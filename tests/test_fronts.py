@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from sessiongate.client import CallError, Client, Reason
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
+from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.v1.fleet_service_pb2 import DESCRIPTOR as FLEET
 from sessiongate.v1.fleet_service_pb2 import ListShardsRequest, ListShardsResponse, ShardState
 from sessiongate.v1.fleet_service_pb2_grpc import FleetServiceStub

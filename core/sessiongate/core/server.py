@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to im
     from prometheus_client.registry import Collector as MetricCollector
 
     from sessiongate.core.actions.actions import Actions
-    from sessiongate.core.collect.observer import StandbySource
+    from sessiongate.core.collect.observer import Standby
     from sessiongate.runtime.telemetry.exporter import Exporter
     from sessiongate.runtime.telemetry.spans import Spans
 
@@ -74,18 +74,18 @@ class Core:
         ledger: Ledger | None = None,
         metrics: Sequence[MetricCollector] = (),
         first_reads: FirstReads | None = None,
-        standby_sources: Sequence[StandbySource] = (),
+        standby: Standby | None = None,
     ) -> None:
         """Use ``ledger``, which is open, and close it at the end; else open the configured one.
 
         Show ``metrics`` beside the core's own. Ask ``first_reads`` before a source is read for
-        the first time. Use ``standby_sources``, which are open, in place of the configured ones
-        of their names.
+        the first time. Go on with what ``standby`` has: open sources, in place of the configured
+        ones of their names, and what was rehearsed.
         """
         self._first_reads = first_reads
         self._config = config
         self._given, self._more_metrics = ledger, metrics
-        self._standby_sources = standby_sources
+        self._standby = standby
         self._written: Ledger | None = None  # the ledger, if this core writes to it
         self.address = config.grpc  # the real port once started
         self._calls = CallCounts()
@@ -105,7 +105,7 @@ class Core:
             self._spans = open_spans("core")
             if self._spans is not None:
                 closing.callback(self._spans.close)
-            closing.push_async_callback(self._close_standby_sources)
+            closing.push_async_callback(self._close_standby)
             ledger = await self._open(closing)
             closing.push_async_callback(self._filler.close)
             history = History(ledger, self.table, self._filler.observed, time.time_ns)
@@ -117,8 +117,8 @@ class Core:
             self.exporter = self._open_exporter()
             if self.exporter is not None:
                 closing.push_async_callback(self.exporter.stop)
+            await server.start()  # a front can copy what was rehearsed while the ledger is read
             await self._filler.start()
-            await server.start()
             if self.exporter is not None:
                 await self.exporter.start()
                 closing.enter_context(self._lag.sampling())
@@ -141,7 +141,8 @@ class Core:
         config = self._config
         if self._given is not None:
             closing.push_async_callback(self._given.close)
-        given = self._standby_sources
+        standby = self._standby
+        given = () if standby is None else standby.sources
         opened = {each.config.name: (each.config, each.source) for each in given}
         sources = open_sources(config, opened)
         ledger = self._given
@@ -155,17 +156,21 @@ class Core:
             closing.push_async_callback(ledger.close)
         self._written = ledger
         now, latest = time.time_ns() // 1000, await ledger.latest_time()
-        revision = max(now, await ledger.ceiling())
-        await ledger.reserve(revision)
+        ceiling = await ledger.ceiling()
+        rehearsal = None if standby is None else standby.rehearsal
+        if rehearsal is not None and rehearsal.start.revision != ceiling:
+            rehearsal = None  # it was for another start
+        if rehearsal is not None:
+            self.table = rehearsal.table
+        else:
+            revision = max(now, ceiling)
+            await ledger.reserve(revision)
+            names = (source.name for source in config.sources)
+            self.table = SessionTable(names, revision, moment_now)
         # If the clock was set back since the last write, times continue from there; not if it
         # was so wrong that they would not advance for long.
-        was_set_back = now < latest <= now + _SET_BACK
-        self.table = SessionTable(
-            (source.name for source in config.sources),
-            revision,
-            moment_now,
-            since=latest if was_set_back else 0,
-        )
+        if now < latest <= now + _SET_BACK:
+            self.table.report_since(latest)
         self._filler = self._collector = Collector(
             self.table,
             ledger,
@@ -175,19 +180,20 @@ class Core:
             max_session=config.limits.max_session,
             scopes=Scopes(config.network) if is_in_postgresql(config.ledger) else None,
             first_reads=self._first_reads,
-            prepared={each.config.name: each.prepared for each in given},
+            rehearsal=rehearsal,
         )
-        self._standby_sources = ()  # the collector closes them
+        self._standby = None  # the collector closes its sources
         if self._spans is not None:
             self._trace(ledger, self._spans)
         watch = asyncio.create_task(self._watch(ledger))
         closing.callback(watch.cancel)
         return ledger
 
-    async def _close_standby_sources(self) -> None:
-        """Close those that no collector has: the start has failed before."""
-        given, self._standby_sources = self._standby_sources, ()
-        await asyncio.gather(*(each.close() for each in given))
+    async def _close_standby(self) -> None:
+        """Close the sources that no collector has: the start has failed before."""
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            await standby.close()
 
     def _listen(self, history: History) -> grpc.aio.Server:
         """Open the addresses; return the server, which is not started yet."""

@@ -10,24 +10,27 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sessiongate.core.collect.observer import Observer, StandbySource
+from sessiongate.core.collect.observer import Observer, Standby
+from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.fleet.agreement import stated_place
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.fleet.standby_start import StandbyStart
 from sessiongate.core.fleet.suspicion import Suspicion
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.lock import LedgerError, LedgerRefusalError
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
-from sessiongate.core.server import Core, open_sources
+from sessiongate.core.server import Core, moment_now, open_sources
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.standby import StandbyServer
+from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.addresses import Address
 
 log = logging.getLogger(__name__)
@@ -59,12 +62,12 @@ class ShardCore:
         entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
         self._observing = Suspicion(self._membership)  # of what the observer reads
+        self._start_rehearsed: StandbyStart | None = None
         self._observer = Observer(
-            *(lambda: open_sources(config), self._membership.tell),
-            *(config.limits.max_session, Scopes(config.network)),
+            *(lambda: open_sources(config), self._membership.tell, self._rehearse),
             first_reads=self._observing,
         )
-        self._sources: Sequence[StandbySource] = ()  # as the observer has left them
+        self._standby = Standby()  # as the observer has left it
         self._metrics: list[MetricCollector] = []
         if config.core_metrics is not None:
             from sessiongate.core.fleet.metrics import ShardMetrics
@@ -97,9 +100,9 @@ class ShardCore:
 
     async def _be_active(self, ledger: Ledger, suspicion: Suspicion) -> None:
         """Be active until another core is, or this one is stopped."""
-        sources, self._sources = self._sources, ()
-        core = Core(self._config, ledger, self._metrics, suspicion, sources)
-        del sources
+        standby, self._standby = self._standby, Standby()
+        core = Core(self._config, ledger, self._metrics, suspicion, standby)
+        del standby
         try:
             if not await self._start(core, self._stop):
                 return
@@ -161,11 +164,33 @@ class ShardCore:
             try:
                 ledger = await self._unless_stopped(self._membership.stand_by(self._take, waiting))
             finally:
-                self._sources = await self._observer.stop()
+                self._standby, self._start_rehearsed = await self._observer.stop(), None
                 await self._observing.close()
                 if ledger is None:
-                    await asyncio.gather(*(each.close() for each in self._sources))
+                    await self._standby.close()
             return ledger
+
+    async def _rehearse(self, last: Rehearsal | None) -> Rehearsal | None:
+        """Return what to rehearse in: the last one, unless the server does not know its start."""
+        config, before = self._config, self._start_rehearsed
+        try:
+            self._start_rehearsed = await StandbyStart.next(self._membership, before)
+        except LedgerError:
+            return last
+        if last is not None and before is self._start_rehearsed:
+            return last
+        names = (source.name for source in config.sources)
+        return Rehearsal(
+            SessionTable(names, self._start_rehearsed.revision, moment_now),
+            *(self._start_rehearsed, config.sources),
+            *(config.limits.max_session, Scopes(config.network)),
+        )
+
+    def _opening(self, ledger: PostgresqlLedger) -> None:
+        """Say for which start this core has rehearsed, before it asks for the pen."""
+        self._membership.use(ledger)
+        if self._start_rehearsed is not None:
+            ledger.pen.reserved = self._start_rehearsed.reserved
 
     async def _take(self) -> Ledger:
         config = self._config
@@ -175,7 +200,7 @@ class ShardCore:
             now=time.time_ns,
             shard=config.shard_name,
             core=config.core_name,
-            opening=self._membership.use,
+            opening=self._opening,
         )
 
     async def _note_address(self, address: str) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from types import MappingProxyType
 
 from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.places import refuse_exchange
-from sessiongate.core.collect.prepared import PreparedSessions
+from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.shared import Shared
@@ -44,17 +43,18 @@ class Collector:
         max_session: int = MAX_SESSION,
         scopes: Scopes | None = None,
         first_reads: FirstReads | None = None,
-        prepared: Mapping[str, PreparedSessions] = MappingProxyType({}),
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         """State TCP links in the sessions, for fronts, if there are ``scopes``.
 
-        Ask ``first_reads`` before a source is read for the first time. Use what is ``prepared``
-        of each source, by name.
+        Ask ``first_reads`` before a source is read for the first time. Go on with a
+        ``rehearsal`` in this table.
         """
         self.terminations = Terminations()
+        links, rehearsed = (rehearsal.links, rehearsal.showings) if rehearsal else (Links(), {})
         shared = Shared(
-            *(table, ledger, Links(), FreeMemory(), stale_after, max_session, now),
-            *(scopes, first_reads, self.terminations, prepared),
+            *(table, ledger, links, FreeMemory(), stale_after, max_session, now),
+            *(scopes, first_reads, self.terminations, rehearsed),
         )
         self._table = table
         self._ledger = ledger

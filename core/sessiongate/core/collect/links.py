@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from sessiongate.core.sources.base import TcpLink
+from sessiongate.core.sources.base import Observed, TcpLink
 from sessiongate.runtime.memory import untrack
 
 # (the proxy's session, the server's session)
@@ -36,6 +36,13 @@ class SessionTcpLinks(NamedTuple):
 
     accepted: TcpLink | None
     opened: tuple[TcpLink, ...]
+
+
+def stated_by(ident: int, item: Observed) -> list[Stated]:
+    """Return the TCP links that a session states, if any."""
+    if item.accepted is None and not item.opened:
+        return []
+    return [(ident, SessionTcpLinks(item.accepted, item.opened))]
 
 
 class _End(NamedTuple):

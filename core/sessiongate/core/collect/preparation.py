@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from typing import NamedTuple
 
+from google.protobuf.message import Message
+
 from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
-from sessiongate.core.collect.links import UNLINKED, Linked, Links
-from sessiongate.core.collect.prepared import PreparedSessions, clear_unstorable
+from sessiongate.core.collect.links import Linked, Links
 from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.collect.truncation import link, truncate
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.sources.base import Observed
+from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
@@ -29,19 +31,10 @@ MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 class Ready(NamedTuple):
     """A session that may have changed, and the state that it was compared with."""
 
-    ident: int
-    session: Session | None  # None: as the draft has it
+    session: Session
     row: Row | None  # what the table had
     linked: Linked
     draft: Draft | None  # None if it equals what the table had
-
-    @property
-    def decoded(self) -> Session:
-        """The session."""
-        if self.session is not None:
-            return self.session
-        assert self.draft is not None  # noqa: S101 - else nothing would have been prepared
-        return Session.FromString(self.draft.body)
 
 
 class Preparation:
@@ -53,40 +46,31 @@ class Preparation:
         table: SessionTable,
         links: Links,
         max_session: int,
-        scopes: SourceScopes | None,
-        prepared: PreparedSessions,
+        scopes: SourceScopes | None = None,
     ) -> None:
-        """State TCP links, for fronts, if there are ``scopes``.
-
-        Use each session that is ``prepared`` already, and remove it there.
-        """
+        """State TCP links, for fronts, if there are ``scopes``."""
         self._scopes = scopes
         self._source = source
         self._table = table
         self._links = links
         self._max_session = max_session
-        self.prepared = prepared  # and not used yet
         self._last_known = LastKnown()
         # The ids of those of its sessions, by key, that the ones to prepare wait for.
         self.blockers: Mapping[str, int] = {}
 
     def ready(self, key: str, item: Observed, place: int) -> Ready:
         """Compare an observed session, at its place in the table, with what the table has."""
-        ident = id_of(place)
-        row = self._table.row(ident)
-        if self.prepared and (found := self.prepared.pop(item, None)) is not None:
-            is_still = row is None and item.stated_id != ident
-            if is_still and self._links.of(ident) == UNLINKED:
-                return Ready(ident, None, None, UNLINKED, found.draft(place))
+        row = self._table.row(id_of(place))
         known = None if row is None else row.session
         return self._compared(self._complete(key, item, place, known), row, known)
 
     def draft(self, ready: Ready) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
-        row = self._table.row(ready.ident)
-        if row is not ready.row or self._links.of(ready.ident) != ready.linked:
+        ident = ready.session.id
+        row = self._table.row(ident)
+        if row is not ready.row or self._links.of(ident) != ready.linked:
             known = None if row is None else row.session
-            ready = self._compared(ready.decoded, row, known)
+            ready = self._compared(ready.session, row, known)
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
@@ -109,8 +93,8 @@ class Preparation:
             session.identity_revision = known.identity_revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
-                return Ready(session.id, session, row, linked, None)
-        return Ready(session.id, session, row, linked, Draft.of(session))
+                return Ready(session, row, linked, None)
+        return Ready(session, row, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, place: int, known: Session | None) -> Session:
         """Return the observed session with the core's additions, except links."""
@@ -124,7 +108,7 @@ class Preparation:
             self._last_known.fill_in(key, item, known)
         if session.HasField("activity"):
             self._set_blockers(session.activity, item.blocked_by)
-        clear_unstorable(session)
+        _clear_unstorable(session)
         if self._scopes is not None:
             self._scopes.state(session, item.accepted, item.opened)
         session.id = id_of(place)
@@ -139,3 +123,20 @@ class Preparation:
         found = {ident for key in keys if (ident := self.blockers.get(short(key))) is not None}
         del activity.blocked_by_ids[:]
         activity.blocked_by_ids.extend(nsmallest(MAX_BLOCKERS, found))
+
+
+def _clear_unstorable(session: Session) -> None:
+    """Clear times that no reader of the session could take; its start is set from the ledger."""
+    _clear_times(session, "last_active_time")
+    if session.HasField("activity"):
+        _clear_times(session.activity, "since_time", "transaction_start_time")
+    for query in session.queries or ():
+        for name in ("receive_time", "complete_time"):
+            if not is_storable(getattr(query, name)):
+                query.ClearField(name)
+
+
+def _clear_times(message: Message, *names: str) -> None:
+    for name in names:
+        if message.HasField(name) and not is_storable(getattr(message, name)):
+            message.ClearField(name)

@@ -65,11 +65,10 @@ class Reconciler:
         self._memory = shared.memory
         self._stale_after = shared.stale_after
         self._now = shared.now
-        self._showing = Showing(
+        self._showing = shared.rehearsed.get(config.name) or Showing(
             *(config.name, shared.table, shared.ledger, shared.links),
             *(shared.max_session, shared.now),
             None if shared.scopes is None else shared.scopes.of(config),
-            shared.prepared.get(config.name, {}),
         )
         self._incarnation = Incarnation(config.place)
         self._last: Observation | None = None
@@ -128,7 +127,6 @@ class Reconciler:
             await self._reconcile(observation)
             self._showing.progress()
             self._last = observation
-            await self._showing.forget_prepared()
         self._observed_at = observed_at
 
     def target(self, ident: int) -> Target | None:

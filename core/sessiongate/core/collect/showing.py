@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, filterfalse, islice
 from operator import indexOf
 from typing import NamedTuple
 
 from sessiongate.core.collect.completeness import UnreadableMembers
-from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
+from sessiongate.core.collect.links import Links, Stated, stated_by
 from sessiongate.core.collect.preparation import Preparation, Ready
-from sessiongate.core.collect.prepared import PreparedSessions, forget_prepared
 from sessiongate.core.collect.scopes import SourceScopes
-from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
@@ -72,19 +71,18 @@ class Showing:
         self,
         source: str,
         table: SessionTable,
-        ledger: Ledger,
+        revisions: Revisions,
         links: Links,
         max_session: int,
         now: Callable[[], int],
-        scopes: SourceScopes | None,
-        prepared: PreparedSessions,
+        scopes: SourceScopes | None = None,
     ) -> None:
         self._source = source
         self._now = now
         self._table = table
-        self._ledger = ledger
+        self._revisions = revisions
         self._links = links
-        self._preparation = Preparation(source, table, links, max_session, scopes, prepared)
+        self._preparation = Preparation(source, table, links, max_session, scopes)
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
@@ -140,10 +138,6 @@ class Showing:
             seen += piece(more)
         return seen, _longer(longest, row.transaction, self._now())
 
-    async def forget_prepared(self) -> None:
-        """Forget what was prepared for the first observation, which is shown, and not used."""
-        await forget_prepared(self._preparation.prepared, Pace())
-
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
         self.progressed_at = elapsed()
@@ -154,13 +148,28 @@ class Showing:
         return bool(self._hiding)
 
     async def restore(self, held: dict[str, int], pace: Pace) -> None:
-        """Take over the sessions that are open in the ledger; none has been observed yet."""
+        """Take over the sessions that are open in the ledger, before any is observed.
+
+        Those that have been shown otherwise, by a core that stood by, are removed.
+        """
+        self.forsake()
+        self._longest.clear()  # as far as a core may know that stands by
+        known = self.held.items()
+        gone = [Entry(key, None, place, key) for key, place in known if held.get(key) != place]
+        await self.show(iter(gone), {}, pace)
         self.held = held
-        following = iter(held.items())
-        while part := dict(islice(following, STEP_CHANGES)):
-            self.absent.update(dict.fromkeys(part, 0.0))
-            self._table.unseen.update(dict.fromkeys(map(id_of, part.values()), self._source))
+        following = filterfalse(self.shown.__contains__, held)
+        while part := dict.fromkeys(islice(following, STEP_CHANGES), 0.0):
+            self.absent.update(part)
+            idents = (id_of(held[key]) for key in part)
+            self._table.unseen.update(dict.fromkeys(idents, self._source))
             await pace.pause()
+
+    def forsake(self) -> None:
+        """Drop what is still to show; count those that wait for others as not observed."""
+        self._pending, self._prepared = iter(()), []
+        for key in self.waiting:
+            self.miss(key, 0.0)
 
     def hide(self, since: float) -> None:
         """Hide all sessions, which were last observed ``since``: the first of them at once."""
@@ -185,7 +194,7 @@ class Showing:
         while self._hiding and len(effects.removals) < STEP_CHANGES and size < STEP_BYTES:
             key, item = self._hiding.popitem()
             ident = id_of(self.held[key])
-            effects.withdrawn += _links(ident, item)
+            effects.withdrawn += stated_by(ident, item)
             effects.removals.append(ident)
             size += len(self._table.piece(ident) or b"")
             self.absent[key] = self.absent.pop(key, self._stale_since)
@@ -239,7 +248,7 @@ class Showing:
         if item is not before or not is_known or item.blocked_by:
             ready = self._preparation.ready(key, item, place)
         is_same = ready is None or ready.draft is None
-        if before and is_known and is_same and _links(ident, before) == _links(ident, item):
+        if before and is_known and is_same and stated_by(ident, before) == stated_by(ident, item):
             step.entries.pop()
             self._enter(entry, _Effects())
             self._keep(entry)
@@ -253,8 +262,8 @@ class Showing:
         self.progress()
         await pace.rest()  # other sources' changes become visible in their own steps
         most = 2 * len(step.entries)
-        while not self._ledger.is_reserved(self._table.revision + most + len(self._table)):
-            await self._ledger.reserve(self._table.revision + most + len(self._table))
+        while not self._revisions.is_reserved(self._table.revision + most + len(self._table)):
+            await self._revisions.reserve(self._table.revision + most + len(self._table))
         effects = _Effects()
         for entry in step.entries:
             self._enter(entry, effects)
@@ -269,7 +278,7 @@ class Showing:
             row = ready.row
             if row is None or row.transaction is None:
                 continue
-            activity = ready.decoded.activity
+            activity = ready.session.activity
             if activity.transaction_start_time.ToNanoseconds() != row.transaction:
                 longest = _longer(self._longest.get(row.id), row.transaction, self._now())
                 if longest is not None:
@@ -286,7 +295,7 @@ class Showing:
         withdrawn: list[Stated] = []
         if before is not None and old is not None:
             self._unstate(old)
-            withdrawn = _links(id_of(before), old)
+            withdrawn = stated_by(id_of(before), old)
             if item is None or id_of(place) != id_of(before):
                 self._longest.pop(id_of(before), None)
                 effects.removals.append(id_of(before))
@@ -303,7 +312,7 @@ class Showing:
                 self.waiting[key] = item
             self.stated.add(item)
             self.unreadable.add(item)
-        added = _links(id_of(place), item) if item is not None else []
+        added = stated_by(id_of(place), item) if item is not None else []
         if withdrawn != added:
             effects.withdrawn += withdrawn
             effects.added += added
@@ -314,7 +323,7 @@ class Showing:
         for ident in effects.removals:
             self._links.forget(ident)
         drafts = [*filter(None, map(self._preparation.draft, ready))]
-        linked.difference_update(effects.removals, (each.ident for each in ready))
+        linked.difference_update(effects.removals, (each.session.id for each in ready))
         drafts += self._preparation.relinked(linked)
         self._table.show(drafts, effects.removals)
 
@@ -338,10 +347,3 @@ def _untracked_set() -> set[Observed]:
     items: set[Observed] = set()
     untrack(items)
     return items
-
-
-def _links(ident: int, item: Observed) -> list[Stated]:
-    """Return the TCP links that a session states, if any."""
-    if item.accepted is None and not item.opened:
-        return []
-    return [(ident, SessionTcpLinks(item.accepted, item.opened))]

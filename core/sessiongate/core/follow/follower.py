@@ -12,7 +12,7 @@ from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.reflector import Began, Lost, Reflector
 from sessiongate.core.collect.truncation import printable
 from sessiongate.core.follow.shown import ShownShard, StatedSession
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
+from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse

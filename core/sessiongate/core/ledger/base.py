@@ -86,7 +86,17 @@ class PastLedger(Protocol):
         """Return the session with an id, ended or not, as the ledger describes it."""
 
 
-class Ledger(PastLedger, Protocol):
+class Revisions(Protocol):
+    """The revisions that a table may use."""
+
+    def is_reserved(self, revision: int) -> bool:
+        """Return whether no later start uses this revision or a lower one."""
+
+    async def reserve(self, revision: int) -> None:
+        """Make sure that no later start uses this revision or a lower one."""
+
+
+class Ledger(PastLedger, Revisions, Protocol):
     """An open ledger, which no other core uses.
 
     It keeps the id of each session, who was connected, and when sources were observed.
@@ -116,12 +126,6 @@ class Ledger(PastLedger, Protocol):
 
     async def latest_time(self) -> int:
         """Return the latest time that a write has noted, or a little later, in microseconds."""
-
-    def is_reserved(self, revision: int) -> bool:
-        """Return whether no later start uses this revision or a lower one."""
-
-    async def reserve(self, revision: int) -> None:
-        """Make sure that no later start uses this revision or a lower one."""
 
     async def own(self, sources: Collection[str]) -> None:
         """Note which sources the core has.

@@ -104,6 +104,10 @@ class ChangeLog:
         del self._steps[:gone]
         self._wake()
 
+    def forget(self) -> None:
+        """Drop all steps, which nobody has read."""
+        self.oldest, self._steps, self._size = self.revision, [], 0
+
     def after(self, revision: int) -> Step | None:
         """Return the step with the change after a revision; None if there is none yet.
 

@@ -8,44 +8,17 @@ session, with that field's tag, is a part of any of them.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.core.place import id_of, time_of
 from sessiongate.v1.session_pb2 import Session
 
 _LENGTH_DELIMITED = 2
-_CONNECT_TIME = Session.CONNECT_TIME_FIELD_NUMBER
 
 
 def piece(session: Session) -> bytes:
     """Encode a session as field 1 of a message."""
     return field(1, session.SerializeToString())
-
-
-class SplitBody(NamedTuple):
-    """An encoded session without its id and its start, split at the place of the start."""
-
-    before: bytes
-    after: bytes
-
-    @classmethod
-    def of(cls, session: Session) -> SplitBody:
-        """Encode a session that has neither."""
-        first = Session()
-        first.CopyFrom(session)
-        for descriptor, _ in first.ListFields():
-            if descriptor.number > _CONNECT_TIME:
-                first.ClearField(descriptor.name)
-        body, size = session.SerializeToString(), first.ByteSize()
-        return cls(body[:size], body[size:])
-
-    def at(self, place: int) -> bytes:
-        """Encode the session with the id and the start that its place (`core.place`) states."""
-        seconds, nanos = divmod(time_of(place), 10**9)
-        start = field(_CONNECT_TIME, Timestamp(seconds=seconds, nanos=nanos).SerializeToString())
-        return b"".join((_ID, _varint(id_of(place)), self.before, start, self.after))
 
 
 class RevisionStamp:
@@ -103,7 +76,6 @@ def _high(value: int) -> bytes:
     return _varint(value)
 
 
-_ID = bytes((Session.ID_FIELD_NUMBER << 3,))  # the tag of a session's id, a varint
 # The tag of a session's update_time, the first of what is stamped.
 _UPDATE_TIME = bytes((Session.UPDATE_TIME_FIELD_NUMBER << 3 | _LENGTH_DELIMITED,))
 _FIRST = bytes((1 << 3 | _LENGTH_DELIMITED,))

@@ -125,6 +125,12 @@ class SessionTable:
             self._latest = now
         return self._latest
 
+    def report_since(self, time: int) -> None:
+        """Report no time before this one, in microseconds since the epoch, from now on."""
+        least = Timestamp()
+        least.FromMicroseconds(time)
+        self._latest = max(self._latest, least, key=lambda each: (each.seconds, each.nanos))
+
     def source(self, name: str) -> SourceState:
         """Return the state of a source."""
         return self._sources[name]

@@ -19,10 +19,11 @@ from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.copying import copy_into, lines_of, quoted_columns
 from sessiongate.core.ledger.postgresql.coverage_rows import CONFIRMED, HORIZON, raise_counter
 from sessiongate.core.ledger.postgresql.partitions import HOUR, make_partitions
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, Pen
+from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.rows import adjusted
 from sessiongate.core.ledger.postgresql.schema import COPYING, DEFAULT_NUMBER
+from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.store import LedgerStore
 

@@ -18,8 +18,9 @@ from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
 from sessiongate.core.ledger.postgresql.past import PostgresqlPast
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, Pen
+from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.ledger.postgresql.store import PostgresqlStore
 from sessiongate.core.ledger.postgresql.upkeep import Upkeep
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted

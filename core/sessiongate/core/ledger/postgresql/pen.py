@@ -21,7 +21,6 @@ from sessiongate.core.ledger.postgresql.connection import (
     Backend,
     LedgerAwayError,
     LedgerConnection,
-    ServerIdentity,
 )
 from sessiongate.core.ledger.postgresql.ids import jump_ids, read_counters, reserve_ids
 from sessiongate.core.ledger.postgresql.locks import obtain_lock
@@ -32,13 +31,17 @@ from sessiongate.core.ledger.postgresql.schema import (
     require_tables,
     shard_number,
 )
+from sessiongate.core.ledger.postgresql.starts import (
+    INSTANCE_BITS,
+    LOST_STARTS,
+    ReservedStart,
+    is_where_it_was,
+)
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
-INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
-LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
 _SETTLING = 3.0  # seconds after a jump: by then no clock shows an earlier time
 _RETRY = (0.2, 5.0)  # seconds between two attempts to connect: the first, and the most
 _APPLICATION = "sessiongate core"
@@ -69,18 +72,6 @@ class _Claimed(NamedTuple):
     number: int
     writes: int  # of the shard so far
     counter: int  # the last id that was reserved
-
-
-def is_where_it_was(connection: LedgerConnection) -> bool:
-    """Return whether the server is the one that the ledger was last on, and has not restarted.
-
-    In a transaction: until its end, nobody else gets a number of its own.
-    """
-    ((*known, tables_are_same),) = connection.execute(
-        f"SELECT system_identifier, timeline, started, tables = {TABLES_FILE}"  # noqa: S608
-        " FROM engine FOR UPDATE"
-    )
-    return bool(tables_are_same and connection.server == ServerIdentity(*known))
 
 
 class Pen:
@@ -121,6 +112,7 @@ class Pen:
         self._seen = 0  # no id above it was given, as far as this core knows
         self._has_others = False  # other shards give ids, too
         self.floor = 0  # an id that was reserved, as this core has seen it while it stood by
+        self.reserved: ReservedStart | None = None  # what it would be as `instance`, if possible
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
         self._is_down = self._is_closed = False  # it must not be taken, for now or ever
@@ -303,14 +295,18 @@ class Pen:
         is_behind = counter < max(self._seen, self.floor)
         # A core that alone gives ids, and has seen them all, knows that none is missing.
         has_seen_all = self._seen > 0 and not self._has_others
+        reserved = self.reserved
         if is_behind or not (is_same or has_seen_all):
             counter, instance = self._jump(connection), instance + LOST_STARTS
+            reserved = None
         if not is_same:
             connection.execute(
                 "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"  # noqa: S608
                 f" tables = {TABLES_FILE}, generation = generation + 1",
                 *(server.system, server.timeline, server.started),
             )
+        if not self.instance and reserved and reserved.is_of(server, instance):
+            self.instance = reserved.instance
         if not self.instance:
             # Above every revision of a ledger whose revisions were times.
             self.instance = max(instance, self._now() // 1000 >> INSTANCE_BITS) + 1

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable
 
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError, LedgerConnection
 from sessiongate.core.ledger.postgresql.past import PostgresqlPast
-from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS, LOST_STARTS, is_where_it_was
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import require_tables
+from sessiongate.core.ledger.postgresql.starts import ReservedStart, reserve_start
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +23,12 @@ class ReadLedger(PostgresqlPast):
     """An open ledger, made by `open`, of which nothing is written but the number of this start."""
 
     def __init__(
-        self, place: LedgerPlace, name: str, policy: HistoryPolicy, began: int, instance: int
+        self, place: LedgerPlace, name: str, policy: HistoryPolicy, began: int, start: ReservedStart
     ) -> None:
         super().__init__(place, name, policy)
         self.policy = policy  # which past sessions the cores keep
         self.began = began  # when it was opened, in ns since the epoch
-        self._instance = instance
+        self._start = start
 
     @classmethod
     async def open(
@@ -44,32 +43,25 @@ class ReadLedger(PostgresqlPast):
         wait, most = _WAIT
         while True:
             try:
-                instance = await asyncio.to_thread(_take_instance, place, name)
+                start = await asyncio.to_thread(_take_start, place, name)
             except LedgerAwayError as error:
                 log.warning("%s; trying again in %.1f seconds", error, wait)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, most)
             else:
-                return cls(place, name, policy, now(), instance)
+                return cls(place, name, policy, now(), start)
 
     async def ceiling(self) -> int:
         """Return a number above every revision ever used."""
-        return self._instance << INSTANCE_BITS
+        return self._start.revision
 
 
-def _take_instance(place: LedgerPlace, name: str) -> int:
-    """Return a number that no start of a core or a front has, or will have."""
+def _take_start(place: LedgerPlace, name: str) -> ReservedStart:
+    """Take a number that no start of a core or a front has, or will have."""
     connection = LedgerConnection(place, name[:63])
     try:
         with connection.naming_errors():
             require_tables(connection)
-            with connection.transaction():
-                lost = 0 if is_where_it_was(connection) else LOST_STARTS
-                ((instance,),) = connection.execute(
-                    "UPDATE counters SET value = greatest(value + %s, %s) + 1"
-                    " WHERE name = 'instance' RETURNING value",
-                    *(lost, time.time_ns() // 1000 >> INSTANCE_BITS),
-                )
-        return int(instance)
+            return reserve_start(connection)
     finally:
         connection.close()

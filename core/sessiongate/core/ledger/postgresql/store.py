@@ -18,31 +18,22 @@ from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.policy import ConfirmedClock, HistoryPolicy
 from sessiongate.core.ledger.postgresql.advice import advise
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
-from sessiongate.core.ledger.postgresql.copying import stated
 from sessiongate.core.ledger.postgresql.coverage_rows import (
     confirmed_time,
     observed_until,
     raise_horizon,
     save_coverage,
 )
+from sessiongate.core.ledger.postgresql.open_places import read_held
 from sessiongate.core.ledger.postgresql.ownership import own_sources
 from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.rows import WriteStep, steps_of
-from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
 from sessiongate.core.ledger.rows import Changes
-from sessiongate.core.place import place_of
-from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
-
-_HELD = f"""
-SELECT source, key, id, connect_time FROM open_sessions o
-LEFT JOIN shard_sources s ON s.name = o.source WHERE coalesce(s.shard, {DEFAULT_NUMBER}) = %s
-"""  # noqa: S608 - our own number
-_READ_AT_ONCE = 1000  # rows, which takes about a millisecond
 
 
 class PostgresqlStore:
@@ -103,16 +94,8 @@ class PostgresqlStore:
         return {name: place for name, (_, place) in self._known.items() if place is not None}
 
     def held(self) -> defaultdict[str, dict[str, int]]:
-        """Return the places of the shard's open sessions by source and key, read in short steps."""
-        connection = self._settled()
-        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        pace = Pace()
-        with connection.naming_errors(), connection.transaction():
-            for part in connection.stream(_HELD, self.pen.shard, size=_READ_AT_ONCE):
-                for source, key, ident, time in part:
-                    found[source][stated(key)] = place_of(time, ident)
-                pace.sleep()
-        return found
+        """Return the places of the shard's open sessions by source and key."""
+        return read_held(self._settled(), self.pen.shard)
 
     def own(self, sources: Collection[str]) -> None:
         """Note which sources the shard has; raise `LedgerError` if another shard has one."""

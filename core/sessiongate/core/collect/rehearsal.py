@@ -1,0 +1,113 @@
+"""The table of a core that stands by: what it would show, so that it can show it at once.
+
+It has the sessions that the sources stated when they were last read, under the ids that the active
+core has given them. That decides nothing: when this core takes over, `Showing.restore` removes
+what the ledger does not have open in just this way, and each source is observed as at any start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from sessiongate.core.collect.blocking import waited_for
+from sessiongate.core.collect.difference import difference
+from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.scopes import Scopes
+from sessiongate.core.collect.showing import Entry, Showing
+from sessiongate.core.ledger.base import Revisions
+from sessiongate.core.place import id_of
+from sessiongate.core.sources.base import Observation, SourceConfig
+from sessiongate.core.sources.support.pacing import Pace, kept
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.memory import FreeMemory
+
+_FEW = 0.1  # of the sessions: so many may come and go between two readings
+_MANY = 10_000  # sessions that changed: what that took of memory is worth returning
+
+
+class FutureStart(Revisions, Protocol):
+    """The start for which a core rehearses, and what the ledger has until then."""
+
+    @property
+    def revision(self) -> int:
+        """The number above which its revisions are."""
+
+    async def places(self, source: str, keys: Sequence[str]) -> Mapping[str, int]:
+        """Return the places (`core.place`) of a source's open sessions with these keys, by key.
+
+        Raises `LedgerError`.
+        """
+
+
+class Rehearsal:
+    """The table, and what its sources show in it; one call at a time changes it."""
+
+    def __init__(
+        self,
+        table: SessionTable,
+        start: FutureStart,
+        sources: Sequence[SourceConfig],
+        max_session: int,
+        scopes: Scopes | None,
+    ) -> None:
+        """Rehearse in ``table``, which is empty, for a ``start``."""
+        self.table = table
+        self.start = start
+        self.links = Links()
+        self.showings = {
+            config.name: Showing(
+                *(config.name, table, start, self.links, max_session, time.time_ns),
+                None if scopes is None else scopes.of(config),
+            )
+            for config in sources
+        }
+        # How many sessions of each source were not open in the ledger when it was last read.
+        self._unknown: dict[str, int] = {}
+        self._memory = FreeMemory()
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the active core does not seem to have written yet what the sources state."""
+        return sum(self._unknown.values()) > _FEW * len(self.table)
+
+    async def take(self, config: SourceConfig, observation: Observation) -> None:
+        """Show what a source states, as far as it is open in the ledger.
+
+        Raises `LedgerError`, or is cancelled; then some of it is shown.
+        """
+        showing, pace = self.showings[config.name], Pace()
+        showing.forsake()
+        found = await difference(
+            *(observation.sessions, showing.stated, showing.shown, showing.held),
+            *(config.max_sessions, pace),
+        )
+        places = await self.start.places(config.name, [*found.fresh])
+        absent = await kept(lambda key: key not in found.fresh, [*showing.absent], pace)
+        # First: a session may have got the key that another one had.
+        moved = await kept(
+            lambda key: key in showing.held and places.get(key) != showing.held[key],
+            found.fresh,
+            pace,
+        )
+        left = [*found.gone, *absent, *moved]
+        blocking = await waited_for(found.fresh.values(), pace)
+        listed = {key: place for key in blocking if (place := showing.held.get(key)) is not None}
+        for key in left:
+            listed.pop(key, None)
+        listed |= {key: places[key] for key in blocking if key in places}
+
+        def entries() -> Iterator[Entry]:
+            for key in left:
+                yield Entry(key, None, showing.held[key], key)
+            for key, item in found.fresh.items():
+                if key in places:
+                    yield Entry(key, item, places[key], key)
+
+        await showing.show(entries(), {key: id_of(place) for key, place in listed.items()}, pace)
+        showing.progress()
+        self._unknown[config.name] = len(found.fresh) - len(places)
+        self.table.log.forget()  # nobody reads it yet
+        if len(left) + len(found.fresh) >= _MANY:
+            self._memory.give_back_soon()

@@ -1,0 +1,64 @@
+"""Numbers of the starts of cores and fronts, the upper bits of their revisions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.postgresql.connection import LedgerConnection, ServerIdentity
+from sessiongate.core.ledger.postgresql.schema import TABLES_FILE
+
+INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
+LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
+_TAKE = (
+    "UPDATE counters SET value = greatest(value + %s, %s) + 1 WHERE name = 'instance'"
+    " RETURNING value"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedStart:
+    """A start that is still to come, of a core that stands by."""
+
+    instance: int
+    server: ServerIdentity  # that has given the number
+
+    @property
+    def revision(self) -> int:
+        """The number above which its revisions are."""
+        return self.instance << INSTANCE_BITS
+
+    def is_reserved(self, revision: int) -> bool:
+        """Return whether this start may use a revision."""
+        return revision < (self.instance + 1) << INSTANCE_BITS
+
+    def require(self, revision: int) -> None:
+        """Raise `LedgerError` if this start may not use a revision."""
+        if not self.is_reserved(revision):
+            raise LedgerError(f"the ledger has no revision {revision} for this core")
+
+    def is_of(self, server: ServerIdentity, last: int) -> bool:
+        """Return whether the server, whose last number is ``last``, still knows this one."""
+        return self.server == server and self.instance <= last
+
+
+def reserve_start(connection: LedgerConnection) -> ReservedStart:
+    """Take a number that no other start has, or will have while the server runs."""
+    with connection.transaction():
+        lost = 0 if is_where_it_was(connection) else LOST_STARTS
+        least = time.time_ns() // 1000 >> INSTANCE_BITS  # of a ledger whose revisions were times
+        ((instance,),) = connection.execute(_TAKE, lost, least)
+    return ReservedStart(int(instance), connection.server)
+
+
+def is_where_it_was(connection: LedgerConnection) -> bool:
+    """Return whether the server is the one that the ledger was last on, and has not restarted.
+
+    In a transaction: until its end, nobody else gets a number of its own.
+    """
+    ((*known, tables_are_same),) = connection.execute(
+        f"SELECT system_identifier, timeline, started, tables = {TABLES_FILE}"  # noqa: S608
+        " FROM engine FOR UPDATE"
+    )
+    return bool(tables_are_same and connection.server == ServerIdentity(*known))

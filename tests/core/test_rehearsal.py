@@ -1,0 +1,259 @@
+"""What a core that stands by rehearses, and what becomes of that when it is active."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.collect import observer as observing
+from sessiongate.core.collect import runner as collecting
+from sessiongate.core.collect.collector import Collector
+from sessiongate.core.collect.observer import Observer
+from sessiongate.core.collect.rehearsal import Rehearsal
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.sqlite import SqliteLedger
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
+from sessiongate.core.table.draft import unassigned
+from sessiongate.core.table.table import SessionTable
+from sessiongate.v1.session_pb2 import Session
+from tests.core.sources import ScriptedSource, seen
+
+MOST = 65_536  # bytes of a session
+PROXY, SERVER = (
+    SourceConfig.parse("fake:", {"name": name, "interval": "0.001", "timeout": "3600"})
+    for name in ("proxy", "server")
+)
+NAMES = (PROXY.name, SERVER.name)
+
+
+@dataclass
+class LedgersStart:
+    """A start for which a core rehearses, that knows the open sessions of a ledger."""
+
+    ledger: SqliteLedger
+    revision: int = 1 << 60
+    is_away: bool = False
+    asked: list[str] = field(default_factory=list)  # keys
+
+    def is_reserved(self, revision: int) -> bool:
+        return revision > self.revision
+
+    async def reserve(self, revision: int) -> None:
+        raise LedgerError(f"no revision {revision}")
+
+    async def places(self, source: str, keys: Sequence[str]) -> Mapping[str, int]:
+        if self.is_away:
+            raise LedgerError("away")
+        self.asked += keys
+        held = (await self.ledger.held()).get(source, {})
+        return {key: held[key] for key in keys if key in held}
+
+
+@asynccontextmanager
+async def a_ledger() -> AsyncIterator[SqliteLedger]:
+    ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+class Place:
+    """A proxy and a server behind it, of whose sessions any may come, change and go."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.sources = {name: ScriptedSource() for name in NAMES}
+        self.sessions: dict[str, dict[str, Observed]] = {name: {} for name in NAMES}
+
+    def turn(self, times: int) -> None:
+        """Let things happen, and let the sources state what there is then."""
+        for _ in range(times):
+            name, key = self.dice.choice(NAMES), str(self.dice.randrange(12))
+            sessions, keys = self.sessions[name], [*map(str, range(12))]
+            if key in sessions and self.dice.random() < 0.4:
+                del sessions[key]
+                continue
+            kind = self.dice.randrange(6)
+            session = seen(key, connected=5, user=self.dice.choice("uvw")).session
+            number = self.dice.randrange(3)
+            wire = TcpLink(("10.0.0.5", 40_000 + number), ("10.0.0.7", 5432), number)
+            waits: list[str] = []
+            if kind == 1:
+                session.activity.native = "active"
+                waits = self.dice.sample(keys, 2)
+            elif kind == 2:
+                session.application = "a" * MOST
+            accepted, opened = (wire, ()) if name == SERVER.name else (None, (wire,))
+            if kind < 4:
+                accepted, opened = None, ()
+            sessions[key] = Observed(key, session, accepted, opened, blocked_by=tuple(waits))
+        for name, source in self.sources.items():
+            items = [*self.sessions[name].values()]
+            self.dice.shuffle(items)
+            # A server that restarts has none of the sessions that it had.
+            source.again = Observation(items, 1000.0 * self.dice.choice((1, 1, 1, 1, 2)))
+
+    @asynccontextmanager
+    async def collected(
+        self, ledger: SqliteLedger, rehearsal: Rehearsal | None = None
+    ) -> AsyncIterator[SessionTable]:
+        """Read the sources, as an active core does."""
+        table = SessionTable(NAMES, 1, Timestamp) if rehearsal is None else rehearsal.table
+        sources = {name: ScriptedSource() for name in NAMES}
+        for name, source in sources.items():
+            source.again = self.sources[name].again
+        self.sources = sources
+        collector = Collector(
+            *(table, ledger, [(PROXY, sources["proxy"]), (SERVER, sources["server"])]),
+            stale_after=30.0,
+            now=time.time_ns,
+            max_session=MOST,
+            rehearsal=rehearsal,
+        )
+        await collector.start()
+        try:
+            await self.look()
+            yield table
+        finally:
+            await collector.close()
+
+    async def look(self) -> None:
+        """Let each source be read once."""
+        await asyncio.gather(*(source.step() for source in self.sources.values()))
+
+    async def rehearse(self, rehearsal: Rehearsal) -> None:
+        """Let each source be read once by a core that stands by."""
+        for config in (PROXY, SERVER):
+            observation = self.sources[config.name].again
+            assert observation is not None
+            await rehearsal.take(config, observation)
+
+
+def a_rehearsal(start: LedgersStart) -> Rehearsal:
+    table = SessionTable(NAMES, start.revision, Timestamp)
+    return Rehearsal(table, start, (PROXY, SERVER), MOST, None)
+
+
+def shown(table: SessionTable) -> dict[int, Session]:
+    """Return what is shown, but for what each table assigns by itself."""
+    return {row.id: unassigned(row.session) for row in table.following(0, len(table))}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_rehearsed_is_shown_as_a_core_shows_it_that_has_not(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the core stood by, it may have read the sources at any times, and was stopped."""
+    monkeypatch.setattr(collecting, "DUTY", 0)
+
+    async def main() -> None:
+        place = Place(seed)
+        async with a_ledger() as ledger:
+            rehearsal = a_rehearsal(LedgersStart(ledger))
+            place.turn(20)
+            async with place.collected(ledger):
+                for _ in range(place.dice.randrange(6)):
+                    if place.dice.random() < 0.5:
+                        await place.look()
+                    if place.dice.random() < 0.7:
+                        rehearsing = asyncio.create_task(place.rehearse(rehearsal))
+                        for _ in range(place.dice.choice((2, 5, 1000, 1000))):
+                            await asyncio.sleep(0)
+                        rehearsing.cancel()
+                        await asyncio.wait((rehearsing,))
+                    place.turn(place.dice.randrange(8))
+            async with place.collected(ledger, rehearsal) as warm:
+                found, held = shown(warm), await ledger.held()
+                assert not warm.unseen
+            async with place.collected(ledger) as cold:
+                assert found == shown(cold)
+            assert held == await ledger.held()
+            assert len(found) == sum(map(len, place.sessions.values()))
+
+    asyncio.run(main())
+
+
+def test_what_has_not_changed_since_it_was_rehearsed_makes_no_event() -> None:
+    async def main() -> None:
+        place = Place(1)
+        async with a_ledger() as ledger:
+            start = LedgersStart(ledger)
+            rehearsal = a_rehearsal(start)
+            place.turn(20)
+            for source in place.sources.values():
+                assert source.again is not None
+                source.again = Observation(source.again.sessions)
+            await place.rehearse(rehearsal)
+            assert len(rehearsal.table) == 0, "the active core has not written any yet"
+            assert rehearsal.is_early
+            async with place.collected(ledger):
+                start.is_away = True
+                with pytest.raises(LedgerError):
+                    await place.rehearse(rehearsal)
+                start.is_away = False
+                await place.rehearse(rehearsal)
+                assert not rehearsal.is_early
+            revision, rows = rehearsal.table.revision, len(rehearsal.table)
+            assert rows == sum(map(len, place.sessions.values()))
+            start.asked.clear()
+            await place.rehearse(rehearsal)
+            waiting = {key for each in rehearsal.showings.values() for key in each.waiting}
+            assert {*start.asked} == waiting, "only what depends on others is looked at again"
+            assert rehearsal.table.revision == revision
+            assert rehearsal.table.log.oldest == revision, "nobody reads what has changed"
+            async with place.collected(ledger, rehearsal) as table:
+                sources = len(NAMES)
+                assert (table.revision, len(table)) == (revision + sources, rows)
+
+    asyncio.run(main())
+
+
+def test_a_core_reads_its_sources_again_and_again_and_hands_over_what_it_rehearsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A source fails; and the ledger's server, now and then."""
+    monkeypatch.setattr(observing, "OBSERVE_EVERY", 0.001)
+    monkeypatch.setattr(observing, "OBSERVE_AGAIN", 0.001)
+    told: list[list[str]] = []
+
+    async def tell(unreadable: Sequence[str]) -> None:
+        told.append([*unreadable])
+
+    async def main() -> None:
+        async with a_ledger() as ledger:
+            start = LedgersStart(ledger)
+            made: list[Rehearsal] = []
+
+            async def rehearse(last: Rehearsal | None) -> Rehearsal | None:
+                if last is None:
+                    made.append(a_rehearsal(start))
+                return made[-1]
+
+            source = ScriptedSource()
+            observer = Observer(lambda: [(SERVER, source)], tell, rehearse)
+            observer.start()
+            observer.start()  # it has begun
+            source.again = Observation([seen("a")])
+            await source.step()
+            source.failing = "no"
+            await source.step()
+            source.failing, source.raising = "", SystemExit(1)
+            await source.step()
+            source.raising, start.is_away = None, True
+            await source.step()
+            assert told == [[], ["server"], ["server"], []]
+            (standby,), rehearsal = await observer.stop()
+            assert (standby.source, [rehearsal]) == (source, made)
+            assert not source.closed
+            assert start.asked == ["a"]
+            assert await observer.stop() == ([], None)
+
+    asyncio.run(main())
