@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
@@ -26,7 +26,14 @@ _SERVICES = ("orders-rw", "orders-ro", "billing", "reports")
 _DATABASES = ("orders", "billing", "warehouse")
 _APPLICATIONS = ("checkout", "invoicer", "dashboard", "etl", "psql")
 _CIPHERS = ("", "TLS_AES_256_GCM_SHA384")
-_SERVERS = 6
+_SERVER_NAMES = tuple(f"server-{number}" for number in range(6))
+_STARTED = session_pb2.SESSION_STATE_STARTED
+# Of the numbers that a session is made of, after its service's and its user's: three of its
+# address, its port, its database, when it was last active, its cipher, its application, its server.
+_LIMITS = (
+    *(4, 256, 254, 28000, len(_DATABASES), 3600),
+    *(len(_CIPHERS), len(_APPLICATIONS), len(_SERVER_NAMES)),
+)
 # What sessions are doing, and its source's word, in turn: of ten in 25 it is known. The last one
 # waits for the one before it.
 _ACTIVITIES = (
@@ -123,23 +130,24 @@ class _Maker(NamedTuple):
 
         ``is_blocked`` means that the session before it still exists, if it waits for that.
         """
-        dice = _Dice(self.seed, serial)
-        connected = _EPOCH + serial
-        session = Session(
-            native_id=str(serial),
-            service=dice.pick(_SERVICES),
-            state=session_pb2.SESSION_STATE_STARTED,
-            user=f"app_{dice.below(self.users)}",
-            remote=f"10.{dice.below(4)}.{dice.below(256)}.{1 + dice.below(254)}",
-            port=32768 + dice.below(28000),
-            database=dice.pick(_DATABASES),
+        service, user, a, b, c, port, database, active, cipher, application, server = _thrown(
+            self.seed, serial, self.users
         )
+        connected = _EPOCH + serial
+        session = Session()  # to name its fields as arguments would take twice as long
+        session.native_id = str(serial)
+        session.service = _SERVICES[service]
+        session.state = _STARTED
+        session.user = f"app_{user}"
+        session.remote = f"10.{a}.{b}.{1 + c}"
+        session.port = 32768 + port
+        session.database = _DATABASES[database]
         session.connect_time.seconds = connected
-        session.last_active_time.seconds = connected + dice.below(3600)
-        session.tls_cipher = dice.pick(_CIPHERS)
-        session.application = dice.pick(_APPLICATIONS)
+        session.last_active_time.seconds = connected + active
+        session.tls_cipher = _CIPHERS[cipher]
+        session.application = _APPLICATIONS[application]
         connection = session.connections.add()
-        connection.server = f"server-{dice.below(_SERVERS)}"
+        connection.server = _SERVER_NAMES[server]
         connection.connection_id = serial + 1
         connection.tls_cipher = ""
         _set_activity(session, self.turn(serial), is_blocked=is_blocked)
@@ -181,20 +189,17 @@ class _Generated(Observed):
         return super().session
 
 
-class _Dice:
-    """Cheap pseudo-random numbers that depend only on the seed and the serial number."""
+def _thrown(seed: int, serial: int, users: int) -> list[int]:
+    """Return cheap pseudo-random numbers that depend only on the seed and the serial number.
 
-    def __init__(self, seed: int, serial: int) -> None:
-        digest = hashlib.blake2b(b"%d %d" % (seed, serial), digest_size=16).digest()
-        self._rest = int.from_bytes(digest)
-
-    def below(self, limit: int) -> int:
-        self._rest, thrown = divmod(self._rest, limit)
-        return thrown
-
-    def pick(self, choices: Sequence[str]) -> str:
-        self._rest, thrown = divmod(self._rest, len(choices))
-        return choices[thrown]
+    Each is below its limit: the user's below ``users``, and the others as `_LIMITS` has them.
+    """
+    rest = int.from_bytes(hashlib.blake2b(b"%d %d" % (seed, serial), digest_size=16).digest())
+    numbers = []
+    for limit in (len(_SERVICES), users, *_LIMITS):
+        rest, number = divmod(rest, limit)
+        numbers.append(number)
+    return numbers
 
 
 def open_source(config: SourceConfig) -> SyntheticSource:
