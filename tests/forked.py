@@ -29,13 +29,8 @@ from tests.clocks import follow_own_clock
 if TYPE_CHECKING:
     from sessiongate.gateway.settings import GatewayConfig
 
-# What the programs import, some of it only for some commands.
-_IMPORTED = ["sessiongate.gateway.__main__", "sessiongate.gateway.cli.main", "typer._adapters"]
-_IMPORTED += ["sessiongate.gateway.cli.questions", "sessiongate.gateway.cli.tables"]
-_IMPORTED += ["sessiongate.gateway.server.main", "sessiongate.core.running"]
-
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(_IMPORTED)
+FORKING.set_forkserver_preload(["tests.warm"])
 
 
 class Command:
@@ -126,7 +121,11 @@ def gateway(environment: Mapping[str, str], config: GatewayConfig, pipe: Connect
 def _set(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    if added := [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]:
+        from sessiongate.core.sources import base
+
+        sys.path[:0] = added
+        base._installed.cache_clear()  # there may be sources among them
     follow_own_clock(environment)
     time.tzset()  # to the zone of this environment
 
