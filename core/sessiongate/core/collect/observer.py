@@ -15,8 +15,8 @@ from sessiongate.core.sources.base import Observation, Source, SourceConfig, Sou
 
 log = logging.getLogger(__name__)
 
-# Seconds between two rounds; and if the active core does not know yet what the sources state.
-OBSERVE_EVERY, OBSERVE_AGAIN = 30.0, 2.0
+# Seconds between two rounds; and half of the first ones, while little can be rehearsed.
+OBSERVE_EVERY, OBSERVE_AGAIN = 30.0, 1.0
 _END_TIMEOUT = 1.0  # seconds that a source may take to end an observation that is not wanted
 
 
@@ -127,6 +127,7 @@ class Observer:
         return Standby([each for each in sources if not each.is_read], rehearsal)
 
     async def _run(self) -> None:
+        pause = OBSERVE_AGAIN
         while True:
             try:
                 if not self._sources:
@@ -135,7 +136,8 @@ class Observer:
             except Exception:
                 log.exception("reading the sources while standing by failed")
             is_early = self._rehearsal is not None and self._rehearsal.is_early
-            await asyncio.sleep(OBSERVE_AGAIN if is_early else OBSERVE_EVERY)
+            pause = min(2 * pause, OBSERVE_EVERY) if is_early else OBSERVE_EVERY
+            await asyncio.sleep(pause)
 
     async def _fault(self, each: StandbySource) -> str:
         reads, name = self._first_reads, each.config.name

@@ -69,7 +69,7 @@ class Rehearsal:
 
     @property
     def is_early(self) -> bool:
-        """Whether the active core does not seem to have written yet what the sources state."""
+        """Whether much was not open: the ledger is away, or the active core has only begun."""
         return sum(self._unknown.values()) > _FEW * len(self.table)
 
     async def take(self, config: SourceConfig, observation: Observation) -> None:
@@ -77,6 +77,7 @@ class Rehearsal:
 
         Raises `LedgerError`, or is cancelled; then some of it is shown.
         """
+        self._unknown[config.name] = len(observation.sessions)
         showing, pace = self.showings[config.name], Pace()
         showing.forsake()
         found = await difference(

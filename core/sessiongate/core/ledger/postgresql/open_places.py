@@ -9,7 +9,6 @@ from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.copying import stated, storable
 from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
 from sessiongate.core.place import place_of
-from sessiongate.core.sources.support.pacing import Pace
 
 _HELD = f"""
 SELECT source, key, id, connect_time FROM open_sessions o
@@ -20,14 +19,12 @@ _READ_AT_ONCE = 1000  # rows, which takes about a millisecond
 
 
 def read_held(connection: LedgerConnection, shard: int) -> defaultdict[str, dict[str, int]]:
-    """Return the places of a shard's open sessions by source and key, read in short steps."""
+    """Return the places of a shard's open sessions by source and key."""
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    pace = Pace()
     with connection.naming_errors(), connection.transaction():
         for part in connection.stream(_HELD, shard, size=_READ_AT_ONCE):
             for source, key, ident, time in part:
                 found[source][stated(key)] = place_of(time, ident)
-            pace.sleep()
     return found
 
 
