@@ -164,8 +164,11 @@ def _take_metadata(context: CallContext) -> CallMetadata:
 
 
 def _authorization(metadata: Iterable[tuple[str, Any]]) -> str | None:
-    values = [value for key, value in metadata if key == "authorization"]
-    return ", ".join(values) if values else None
+    found = None
+    for key, value in metadata:
+        if key == "authorization":
+            found = value if found is None else f"{found}, {value}"
+    return found
 
 
 def _named(gateway: Identity, metadata: Iterable[tuple[str, Any]]) -> Identity:

@@ -163,26 +163,39 @@ class _Form(logging.Formatter):
         self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
+        kind = self._kind(record)
         if isinstance(record, LogLines):
-            return "\n".join([self._line(record, line) for line in record.lines])
+            return "\n".join([self._line(kind, line) for line in record.lines])
         members: dict[str, object] = getattr(record, "fields", {})
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         line = LogLine(record.created, record.getMessage(), current.get(), members)
-        return self._line(record, line, trace)
+        return self._line(kind, line, trace)
 
-    def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
+    def _kind(self, record: logging.LogRecord) -> str:
+        """Return what all lines of a record have."""
+        raise NotImplementedError
+
+    def _line(self, kind: str, line: LogLine, trace: str = "") -> str:
         raise NotImplementedError
 
 
 class _Json(_Form):
     """Formats a line as one JSON object in ASCII."""
 
-    def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
-        kind = _kind(record.levelname, self._program, record.name)
+    def _kind(self, record: logging.LogRecord) -> str:
+        return (
+            f'"level": {_json(record.levelname.lower())}, "program": {_json(self._program)},'
+            f' "logger": {_json(record.name)}'
+        )
+
+    def _line(self, kind: str, line: LogLine, trace: str = "") -> str:
         text = f'{{"time": "{_time(line.time)}", {kind}, "message": {_quote(line.message)}'
-        for members in _of_request(line), line.members:
-            for name, value in members.items():
-                text += f', "{name}": {_quote(value) if type(value) is str else _json(value)}'
+        if (request := line.correlation) is not None:
+            text += f', "request_id": {_quote(request.request_id)}'
+            if request.traceparent is not None:
+                text += f', "trace_id": {_json(request.trace_id)}'
+        for name, value in line.members.items():
+            text += f', "{name}": {_quote(value) if type(value) is str else _json(value)}'
         if trace:
             text += f', "exception": {_quote(trace)}'
         return text + "}"
@@ -191,10 +204,16 @@ class _Json(_Form):
 class _Text(_Form):
     """Formats a line as words, then NAME=VALUE; an exception follows on indented lines."""
 
-    def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
-        words = [_time(line.time), f"{record.levelname:<7}", self._program, escaped(line.message)]
-        for members in _of_request(line), line.members:
-            words += [f"{name}={_value(value)}" for name, value in members.items()]
+    def _kind(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname:<7} {self._program}"
+
+    def _line(self, kind: str, line: LogLine, trace: str = "") -> str:
+        words = [_time(line.time), kind, escaped(line.message)]
+        if (request := line.correlation) is not None:
+            words.append(f"request_id={_value(request.request_id)}")
+            if request.traceparent is not None:
+                words.append(f"trace_id={_value(request.trace_id)}")
+        words += [f"{name}={_value(value)}" for name, value in line.members.items()]
         return "\n    ".join([" ".join(words), *map(escaped, trace.splitlines())])
 
 
@@ -207,28 +226,10 @@ def escaped(text: str) -> str:
     )
 
 
-def _of_request(line: LogLine) -> Mapping[str, object]:
-    """Return the members that name a line's request, if it belongs to one."""
-    request = line.correlation
-    if request is None:
-        return {}
-    if request.traceparent is None:
-        return {"request_id": request.request_id}
-    return {"request_id": request.request_id, "trace_id": request.trace_id}
-
-
 def _json(value: object) -> str:
     if type(value) is str:
         return _quote(value)
     return repr(value) if type(value) is float or type(value) is int else _encode(value)
-
-
-@lru_cache  # of few kinds
-def _kind(level: str, program: str, logger: object) -> str:
-    """Return the members that all lines of a kind have."""
-    return (
-        f'"level": {_json(level.lower())}, "program": {_json(program)}, "logger": {_json(logger)}'
-    )
 
 
 def _time(since_epoch: float) -> str:
