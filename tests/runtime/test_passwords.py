@@ -82,14 +82,27 @@ def test_no_password_is_right_for_nobody(run: Run) -> None:
     run(test)
 
 
-def test_a_right_password_is_compared_once_a_minute(run: Run) -> None:
+def test_a_right_password_is_compared_again_after_a_minute_without_use(run: Run) -> None:
     async def test(house: House) -> None:
         for _ in range(5):
             assert await house.check("alice", "swordfish")
+            house.now += REMEMBER - 1
         assert len(house.compared) == 1
-        house.now += REMEMBER
+        house.now += 1
         assert await house.check("alice", "swordfish")
         assert len(house.compared) == 2
+
+    run(test)
+
+
+def test_a_wrong_password_does_not_extend_how_long_the_right_one_is_remembered(run: Run) -> None:
+    async def test(house: House) -> None:
+        assert await house.check("alice", "swordfish")
+        house.now += REMEMBER - 1
+        assert not await house.check("alice", "sword")
+        house.now += 1
+        assert await house.check("alice", "swordfish")
+        assert len(house.compared) == 3
 
     run(test)
 

@@ -17,7 +17,7 @@ from sessiongate.runtime.auth.htpasswd import COST, MAX_PASSWORD, Users
 from sessiongate.runtime.auth.identity import TooManyAttemptsError, WrongCredentialsError
 from sessiongate.runtime.auth.throttle import Throttle
 
-REMEMBER = 60.0  # seconds that a correct password is cached
+REMEMBER = 60.0  # seconds without use until a correct password is no longer cached
 MAX_WAITING = 64  # checks that run or wait
 
 
@@ -27,7 +27,7 @@ def nobody() -> bytes:
     return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Remembered:
     """A user's correct password: its mark, the hash that it matches, and when it expires."""
 
@@ -40,9 +40,9 @@ class Passwords:
     """Checks passwords against users' hashes; use it inside one running loop.
 
     bcrypt is slow on purpose: it runs in its own thread, for which at most `MAX_WAITING`
-    checks wait. Equal checks run once. A correct password is cached for `REMEMBER` seconds,
-    or until its user changes, as a hash under a key that only this process knows; its
-    sender then does not wait.
+    checks wait. Equal checks run once. A correct password is cached until it has not been
+    used for `REMEMBER` seconds, or until its user changes, as a hash under a key that only
+    this process knows; its sender then does not wait.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class Passwords:
             }
         mark = hmac.digest(self._key, name.encode() + b"\0" + password, "sha256")
         known = self._remembered.get(name)
-        if known and hmac.compare_digest(known.mark, mark) and self._clock() < known.until:
+        now = self._clock()
+        if known and hmac.compare_digest(known.mark, mark) and now < known.until:
+            known.until = now + REMEMBER
             return known.hashed
         hashed = self._hash(name)
         running = self._running.get((mark, hashed))
