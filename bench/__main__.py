@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench import changes, collecting, core_rpc, grpc_calls, rounds, scale, surroundings
+from bench import changes, churned, collecting, core_rpc, grpc_calls, rounds, scale, surroundings
 from bench.findings import CHURNING, STILL, Findings
 from bench.measures import FULL, QUICK
 from bench.paths import PATHS
@@ -57,10 +57,13 @@ def _measure(options: argparse.Namespace, findings: Findings) -> None:
     for number in range(1, options.rounds + 1 if paths else 1):
         _say(f"round {number} of {options.rounds}")
         rounds.measure(plan, findings.figures, _say)
+    if paths:
+        _say("with churn, to without")
+        findings.churn = churned.measure(CHURNING, paths, options.rounds, options.seconds, _say)
     if "grpc" in options.only:
         _say("gRPC")
         findings.calls = core_rpc.measure(2 * options.rounds - 1, options.seconds / 2)
-        findings.compared = grpc_calls.measure(2 * options.rounds - 1, options.seconds)
+        findings.compared = grpc_calls.measure(2 * options.rounds - 1, max(1, options.seconds // 2))
     for stage in (STILL, CHURNING) if "freshness" in options.only else ():
         _say(f"from source to REST, {stage.name} sessions")
         findings.delays[stage] = changes.freshness(stage, options.changes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 
 from bench.changes import INTERVAL, Recovery
+from bench.churned import Ratios
 from bench.collecting import Cost
 from bench.core_rpc import EMPTY, Figure
 from bench.grpc_calls import BARE as BARE_GRPC
@@ -27,6 +29,7 @@ class Findings:
     """The findings of a run; times are in seconds."""
 
     figures: Figures = field(default_factory=Figures)
+    churn: Ratios = field(default_factory=dict)
     calls: Sequence[Figure] = ()  # of the core's gRPC service, the empty one first
     compared: Mapping[str, Rates] = field(default_factory=dict)  # by method, to a bare server
     delays: dict[Stage, list[float]] = field(default_factory=dict)  # from source to REST, sorted
@@ -47,12 +50,7 @@ class Findings:
 
     def churned(self) -> dict[str, float]:
         """Return the ratio of the gateway's rate with churn to that without, by path."""
-        rate = self.figures.rate
-        ratios = {
-            path: _ratio(rate(path, GATEWAY, CHURNING), rate(path, GATEWAY, STILL))
-            for path in paths_of(CHURNING)
-        }
-        return {path: ratio for path, ratio in ratios.items() if ratio is not None}
+        return {path: median(ratios) for path, ratios in self.churn.items()}
 
     def doubled(self) -> dict[str, float]:
         """Return how many times as many answers two workers on two CPUs give as one, by path.

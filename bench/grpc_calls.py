@@ -1,7 +1,10 @@
 """Calls of the core, compared with those of a bare gRPC server in a process of its own.
 
 h2load makes them: 8 connections of 8 calls each, on one thread. It shares the machine's CPUs
-with one server at a time; the other two wait. The bare server's responses are as large.
+with one server at a time; the others wait. The bare server's responses are as large.
+
+The same program takes up to a tenth more or less CPU each time it is started. So there are
+several of each server, and the order in which they are called alternates.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -31,6 +34,7 @@ NAMES = {GET: "GetSession", LIST: "ListSessions, 100"}
 CONNECTIONS = CALLS = 8
 SESSIONS = 10_000
 BARE, CORE, GUARDED = "bare", "core", "guarded"
+STARTS = 3  # of each server
 _USER, _PASSWORD = "bench", "open sesame"
 
 
@@ -63,32 +67,50 @@ class _Server:
     metadata: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a server: its method, the file with its request, and the response's size."""
+
+    server: _Server
+    method: str
+    path: Path
+    size: int
+
+
 def measure(rounds: int, seconds: int) -> Mapping[str, Rates]:
     """Return the rates of each method. Raises `BenchError`."""
+    servers = (BARE, CORE, GUARDED)
+    found = {method: Rates({s: [] for s in servers}, {s: [] for s in servers}) for method in NAMES}
     with TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        plain = stack.enter_context(_core(folder / "plain"))
-        guarded = stack.enter_context(_core(folder / "guarded", guarded=True))
-        requests = {
-            CORE: _requests(folder / "plain", plain),
-            GUARDED: _requests(folder / "guarded", guarded),
-        }
-        requests[BARE] = requests[CORE]
-        sizes = {method: _size(plain, method, path) for method, path in requests[CORE].items()}
-        servers = {BARE: stack.enter_context(_bare(sizes)), CORE: plain, GUARDED: guarded}
-        found = {
-            method: Rates({each: [] for each in servers}, {each: [] for each in servers})
-            for method in NAMES
-        }
-        for each, server in servers.items():  # the first calls are slow, and check a password
-            _load(server, GET, requests[each][GET], sizes[GET], 1)
-        for _ in range(rounds):
-            for method, size in sizes.items():
-                for each, server in servers.items():
-                    rate, cpu = _load(server, method, requests[each][method], size, seconds)
-                    found[method].rates[each].append(rate)
-                    found[method].cpus[each].append(cpu)
-        return found
+        started = [stack.enter_context(_started(Path(name) / str(n))) for n in range(STARTS)]
+        for each in started:
+            for call in each[GET].values():  # the first calls are slow, and check a password
+                _load(call, 1)
+        for number in range(rounds):
+            order = servers if number % 2 else servers[::-1]
+            for method in NAMES:
+                for each in started:
+                    for server in order:
+                        rate, cpu = _load(each[method][server], seconds)
+                        found[method].rates[server].append(rate)
+                        found[method].cpus[server].append(cpu)
+    return found
+
+
+@contextmanager
+def _started(folder: Path) -> Iterator[Mapping[str, Mapping[str, _Call]]]:
+    """Run one of each server; yield the calls of each, by method."""
+    with ExitStack() as stack:
+        calls: dict[str, dict[str, _Call]] = {method: {} for method in NAMES}
+        for name in (CORE, GUARDED):
+            core = stack.enter_context(_core(folder / name, guarded=name == GUARDED))
+            for method, path in _requests(folder / name, core).items():
+                calls[method][name] = _Call(core, method, path, _size(core, method, path))
+        sizes = {method: calls[method][CORE].size for method in NAMES}
+        bare = stack.enter_context(_bare(sizes))
+        for method in NAMES:
+            calls[method][BARE] = replace(calls[method][CORE], server=bare)
+        yield calls
 
 
 @contextmanager
@@ -101,7 +123,7 @@ def _bare(sizes: Mapping[str, int]) -> Iterator[_Server]:
 @contextmanager
 def _core(folder: Path, *, guarded: bool = False) -> Iterator[_Server]:
     """Run a core; a guarded one with credentials, metrics and the call log."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     options: Sequence[str] = ()
     metadata = {}
     if guarded:
@@ -142,13 +164,14 @@ def _size(server: _Server, method: str, path: Path) -> int:
         return len(response)
 
 
-def _load(server: _Server, method: str, path: Path, size: int, seconds: int) -> tuple[float, float]:
+def _load(call: _Call, seconds: int) -> tuple[float, float]:
     """Return calls a second and CPU microseconds a call. Raises `BenchError`."""
-    command = ["h2load", "-t1", f"-c{CONNECTIONS}", f"-m{CALLS}", f"-D{seconds}", f"-d{path}"]
+    server = call.server
+    command = ["h2load", "-t1", f"-c{CONNECTIONS}", f"-m{CALLS}", f"-D{seconds}", f"-d{call.path}"]
     headers = {"content-type": "application/grpc", "te": "trailers", **server.metadata}
     command += [f"-H{name}: {value}" for name, value in headers.items()]
     before = server.program.cpu()
-    output = run([*command, f"http://{server.address}/{server.service}/{method}"])
+    output = run([*command, f"http://{server.address}/{server.service}/{call.method}"])
     spent = server.program.cpu() - before
     counts = re.search(
         r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout.*\((\d+)\) data\n",
@@ -159,6 +182,6 @@ def _load(server: _Server, method: str, path: Path, size: int, seconds: int) -> 
         raise BenchError(f"h2load printed something else:\n{output}")
     calls, *failed, received = map(int, counts.groups())
     # A response without a message is an error. Some responses are cut off at the end.
-    if any(failed) or not 0.95 < received / ((size + 5) * max(1, calls)) < 1.05:
-        raise BenchError(f"{method}: other responses than {size} bytes:\n{output}")
+    if any(failed) or not 0.95 < received / ((call.size + 5) * max(1, calls)) < 1.05:
+        raise BenchError(f"{call.method}: other responses than {call.size} bytes:\n{output}")
     return calls / seconds, spent / calls * 1e6

@@ -9,7 +9,7 @@ from bench.changes import INTERVAL
 from bench.core_rpc import EMPTY
 from bench.filtering import EACH
 from bench.findings import CHURNING, STILL, TARGETS, Findings, percentile
-from bench.grpc_calls import BARE, CALLS, CORE, GUARDED, NAMES
+from bench.grpc_calls import BARE, CALLS, CORE, GUARDED, NAMES, STARTS
 from bench.grpc_calls import CONNECTIONS as GRPC_CONNECTIONS
 from bench.history import HISTORY_ASKED, HISTORY_TIMES
 from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
@@ -40,17 +40,22 @@ the figure.
 Load is wrk's, one thread and {CONNECTIONS} connections ({LARGE_CONNECTIONS}, for {LARGE_SECONDS}
 times as long, where an answer is larger than 1 MiB). Load and servers share the machine's CPUs.
 Envoy answers the whole list in pages, as many as the core gives for `page_size` 10000; its rate
-counts whole lists, its latency is that of the pages one after another. CPU is that of the
-server's processes and, behind it, the core's. All sessions but one are synthetic; the one
-that single requests ask for is a document's, so that churn does not take it away. With churn
-5 % of the sessions are replaced each second. Two workers, whose clients need a CPU too, would show
-what they can do on three CPUs only. So it is computed: each answers as many requests as one worker
-does alone, times the CPU time of its answers, by that of theirs.
+counts whole lists, its latency is that of the pages one after another. CPU is that of the server's
+processes and, behind it, the core's. All sessions but one are synthetic; the one that single
+requests ask for is a document's, so that churn does not take it away. With churn 5 % of the
+sessions are replaced each second. The ratio of the gateway's rate with churn to that without is of
+two gateways that run at once, each in front of a core of its own: they are loaded in turn, without,
+with, with, without, in each round, and those under churn are stopped while the others are loaded.
+It is the median of the ratios of a load to the one before or after. Two workers, whose clients need
+a CPU too, would show what they can do on three CPUs only. So it is computed: each answers as many
+requests as one worker does alone, times the CPU time of its answers, by that of theirs.
 
 The core's calls and those of a bare server (grpc.aio on uvloop, an empty method whose response is
 as large): load is h2load's, one thread, {GRPC_CONNECTIONS} connections of {CALLS} calls each. Load
-and one server at a time share the CPUs. Guarded is a core with a password, which it has checked
-before, with metrics and with the call log, in a file. Ratios are the medians of the rounds' ratios.
+and one server at a time share the CPUs. Each server is started {STARTS} times, because programs
+that are started alike differ, and the order in which they are loaded alternates. Guarded is a core
+with a password, which it has checked before, with metrics and with the call log, in a file. Ratios
+are the medians of the rounds' ratios.
 
 From source to REST: a document that is a source with an interval of {INTERVAL * 1000:g} ms is
 replaced by another, and one connection asks for its session until it shows the new one.
