@@ -668,7 +668,7 @@ def test_a_line_that_is_repeated_is_one_client_and_another_with_its_place_is_ano
 def test_a_row_is_the_same_object_only_if_all_of_it_is_stated_again() -> None:
     kept = ClientRows()
 
-    def reading(columns: list[str], *lines: dict[str, object]) -> list[ClientRow]:
+    def reading(columns: list[str], *lines: dict[str, object]) -> Sequence[ClientRow]:
         found = asyncio.run(kept.read(answer(columns, *lines)))
         assert found == rows_of(answer(columns, *lines))  # whatever was read before
         return found
@@ -677,6 +677,12 @@ def test_a_row_is_the_same_object_only_if_all_of_it_is_stated_again() -> None:
     first, other = reading(NEW, CLIENT, elsewhere)
     again, same = reading(NEW, elsewhere, CLIENT)
     assert (again is other, same is first) == (True, True)
+    unread = [*NEW, "wait"]  # a column that is no part of a row
+    waiting, _ = reading(unread, {**CLIENT, "wait": 1}, elsewhere | {"wait": 0})
+    longer, new, gone = reading(
+        unread, {**CLIENT, "wait": 2}, {**CLIENT, "ptr": "0xc3", "wait": 0}, elsewhere | {"wait": 0}
+    )
+    assert (longer is waiting, new.ptr, gone == other) == (True, b"0xc3", True)
     (changed,) = reading(NEW, {**CLIENT, "port": 4001})
     assert (first.port, changed.port) == (b"4000", b"4001")
     reading(NEW[::-1], {**CLIENT, "port": 4001})  # the same cells in other places

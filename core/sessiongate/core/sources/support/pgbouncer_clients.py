@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence, Set
+from typing import NamedTuple, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -74,6 +74,15 @@ _NO_DATABASE = "(nodb)"
 LinkedClient: TypeAlias = tuple[ClientRow, ClientRow | None, bool, Awaiting]
 
 
+class _Given(NamedTuple):
+    """What clients are read from."""
+
+    clients: Sequence[ClientRow]
+    servers: Sequence[ClientRow]
+    awaiting: Mapping[Cell, Awaiting]  # by ``ptr``; the others wait for nothing
+    pooled: Set[Cell]  # databases
+
+
 class Clients:
     """Turns rows into sessions; an unchanged row gives the same session object."""
 
@@ -81,6 +90,9 @@ class Clients:
         self._times = times
         # By ``ptr``. If the same one is stated twice, the second is by all that is stated.
         self._known: dict[Cell | LinkedClient, tuple[LinkedClient, Observed | Unreadable]] = {}
+        self._given: _Given | None = None  # what was read last, and what became of it
+        self._sessions: tuple[Observed, ...] = ()
+        self._unreadable: tuple[Unreadable, ...] = ()
         self._last: Observation | None = None
 
     async def read(self, shown: Shown, partial: str = "") -> Observation:
@@ -90,27 +102,35 @@ class Clients:
         together only if each refers to the other.
         """
         pace = Pace()
+        given = _Given(
+            shown.clients,
+            shown.servers,
+            await _awaiting(shown, pace),
+            {name for name, mode in shown.modes.items() if mode == _TRANSACTION},
+        )
+        if given != self._given:  # a row that is stated again is the same object
+            await self._take(given, pace)
+            self._given = given
+        self._last = reuse_if_same(self._last, self._sessions, None, self._unreadable, partial)
+        return self._last
+
+    async def _take(self, given: _Given, pace: Pace) -> None:
+        """Take over what has changed since it was read last."""
         linked: dict[Cell, ClientRow] = {}
-        async for servers_part in parts(shown.servers, pace):
+        async for servers_part in parts(given.servers, pace):
             linked.update((server.link, server) for server in servers_part)
         seen: dict[Cell | LinkedClient, tuple[LinkedClient, Observed | Unreadable]] = {}
         sessions: list[Observed] = []
         unreadable: list[Unreadable] = []
-        awaiting, nothing, now = shown.awaiting.get, Awaiting.NOTHING, shown.now
-        pooled = {name for name, mode in shown.modes.items() if mode == _TRANSACTION}
-        async for part in parts(shown.clients, pace):
+        awaiting, nothing, pooled = given.awaiting.get, Awaiting.NOTHING, given.pooled
+        async for part in parts(given.clients, pace):
             for client in part:
                 server = linked.get(client.ptr)
-                waits = awaiting(client.ptr, nothing)
-                # If its request came in the same round of PgBouncer's loop as the console's, it
-                # has waited for no time.
-                if client.request_time == now and client.link and waits is nothing:
-                    waits = Awaiting.UNKNOWN
                 pair = (
                     client,
                     server if server and server.ptr == client.link else None,
                     client.database in pooled,
-                    waits,
+                    awaiting(client.ptr, nothing),
                 )
                 first = seen.get(client.ptr)
                 if first is not None and (first[0] == pair or pair in seen):
@@ -124,9 +144,7 @@ class Clients:
                     sessions.append(known[1])
                 else:
                     unreadable.append(known[1])
-        self._known = seen
-        self._last = reuse_if_same(self._last, tuple(sessions), None, tuple(unreadable), partial)
-        return self._last
+        self._known, self._sessions, self._unreadable = seen, tuple(sessions), tuple(unreadable)
 
     async def are_others(self, clients: Sequence[ClientRow]) -> bool:
         """Return whether these clients are another process's than those read last.
@@ -184,6 +202,14 @@ class Clients:
             return self._times.read(decode_text(cell))
         except ValueError as error:
             raise UnreadableError(f"{error}; set timezone=AREA/CITY to PgBouncer's zone") from None
+
+
+async def _awaiting(shown: Shown, pace: Pace) -> Mapping[Cell, Awaiting]:
+    """Return what clients wait for, unless it is nothing."""
+    # If its request came in the same round of PgBouncer's loop as the console's, a client has
+    # waited for no time.
+    now = await kept(lambda client: client.request_time == shown.now, shown.clients, pace)
+    return {client.ptr: Awaiting.UNKNOWN for client in now if client.link} | shown.awaiting
 
 
 def _activity(client: ClientRow, awaiting: Awaiting, *, is_pooled: bool) -> ActivityState | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
+from itertools import count
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from sessiongate.core.sources.support.pacing import Pace, mapped, parts
 CONSOLE = "pgbouncer"  # the database that is the admin console
 _REUSEPORT = b"so_reuseport", b"1"  # as in SHOW CONFIG
 _MAX_SETTINGS = 1000
+_WAITED = "wait", "wait_us"  # columns: for how long a client has waited
+_NOT_WAITED = b"0", b"0"
 
 
 class ClientRow(NamedTuple):
@@ -71,33 +74,47 @@ class ClientRows:
 
     def __init__(self) -> None:
         self._columns: Sequence[str] = ()
-        # By ``ptr``: what the server sent, and the row that it became.
-        self._known: dict[Cell, tuple[tuple[Cell, ...], ClientRow]] = {}
+        # The last result, what its rows became, in the same order, and where each is.
+        self._cells: Sequence[tuple[Cell, ...]] = ()
+        self._rows: Sequence[ClientRow] = ()
+        self._places: dict[Cell, int] = {}  # by ``ptr``
 
-    async def read(self, answer: QueryResult) -> list[ClientRow]:
+    async def read(self, answer: QueryResult) -> Sequence[ClientRow]:
         """Return a result's rows by column name. Raises `SourceError` for any other result."""
         missing = {"database", "connect_time", "ptr"} - {*answer.columns}
         if missing:
             raise SourceError(f"the server is not PgBouncer: its clients have no {min(missing)}")
         if self._columns != answer.columns:
-            self._columns, self._known = answer.columns, {}
-        pick, known = _picking(answer.columns, ClientRow._fields), self._known
-        ptr = list(answer.columns).index("ptr")
-        seen: dict[Cell, tuple[tuple[Cell, ...], ClientRow]] = {}
+            self._columns, self._cells, self._rows, self._places = answer.columns, (), (), {}
+        pick = _picking(answer.columns, ClientRow._fields)
+        ptr = itemgetter(list(answer.columns).index("ptr"))
+        last, rows, place_of = self._cells, self._rows, self._places.get
         found: list[ClientRow] = []
         async for part in parts(answer.rows, Pace()):
+            # Most are stated again, in the same order: to compare all of them at once is faster.
+            place = place_of(ptr(part[0]), len(last))
+            if last[place : place + len(part)] == part:
+                found += rows[place : place + len(part)]
+                continue
             for cells in part:
-                entry = known.get(key := cells[ptr])
-                if entry is None or entry[0] != cells:
-                    # `ClientRow._make` is Python code, and takes three times as long.
-                    entry = cells, tuple.__new__(ClientRow, pick(cells))
-                seen[key] = entry
-                found.append(entry[1])
-        self._known = seen
-        return found
+                before = place_of(ptr(cells))
+                if before is not None and last[before] == cells:
+                    found.append(rows[before])
+                    continue
+                # `ClientRow._make` is Python code, and takes three times as long.
+                row = tuple.__new__(ClientRow, pick(cells))
+                # The columns that it lacks may be the only ones that have changed.
+                found.append(row if before is None or rows[before] != row else rows[before])
+        self._cells = answer.rows
+        if found != rows:
+            self._rows, self._places = found, {}
+            places = count()
+            async for part in parts(answer.rows, Pace()):
+                self._places.update(zip(map(ptr, part), places, strict=False))
+        return self._rows
 
 
-async def rows(answer: QueryResult) -> list[ClientRow]:
+async def rows(answer: QueryResult) -> Sequence[ClientRow]:
     """Return the rows of a single result, as `ClientRows` does."""
     return await ClientRows().read(answer)
 
@@ -109,9 +126,12 @@ async def awaiting(answer: QueryResult) -> Mapping[Cell, Awaiting]:
     not part of a client's row.
     """
     found: dict[Cell, Awaiting] = {}
-    async for part in parts(_cells(answer, "ptr", "wait", "wait_us"), Pace()):
-        for ptr, seconds, rest in part:
-            if seconds != b"0" or rest != b"0":
+    pick, waited = (_picking(answer.columns, names) for names in (("ptr", *_WAITED), _WAITED))
+    async for part in parts(answer.rows, Pace()):
+        if [*map(waited, part)].count(_NOT_WAITED) == len(part):
+            continue  # the usual one
+        for ptr, seconds, rest in map(pick, part):
+            if (seconds, rest) != _NOT_WAITED:
                 is_readable = _is_number(seconds) and _is_number(rest)
                 found[ptr] = Awaiting.ANSWER if is_readable else Awaiting.UNREADABLE
     return found
