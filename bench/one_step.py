@@ -23,6 +23,7 @@ from sessiongate.core.sources.synthetic import SyntheticSource
 from sessiongate.core.table.table import SessionTable
 from sessiongate.gateway.upstream.replica import Store
 from sessiongate.runtime.memory import collect_rarely
+from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
@@ -86,6 +87,7 @@ def _store(make: Callable[[int], Session], count: int) -> _Apply:
         store.apply([WatchSessionsResponse(snapshot=part)])
     mark = Duration()
     store.apply([WatchSessionsResponse(sync=WatchSync(), revision=count, as_of=mark)])
+    finished(store.indexing())  # as after the first request with a filter
     revision = count
 
     def apply(upsert: Session, removal: int) -> None:

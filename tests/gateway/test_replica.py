@@ -22,8 +22,9 @@ from sessiongate.client.errors import CallError
 from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
 from sessiongate.gateway.upstream.replica import Replica, Store
-from sessiongate.gateway.upstream.selector import EVERYTHING
-from sessiongate.gateway.upstream.views import DirectView, ReplicaView
+from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
+from sessiongate.gateway.upstream.version import NO_VERSION
+from sessiongate.gateway.upstream.views import Batch, DirectView, ReplicaView
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
@@ -465,6 +466,62 @@ def test_who_asks_while_a_state_is_being_applied_waits_for_it(
         assert stage.replica.store.revision == 8
         assert meanwhile == await ASKED[asked](view)
         await sending
+
+    run(test)
+
+
+class CoreThatFinds:
+    """Stands for a view of the core that finds no session, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def rows(self, *_: object, **__: object) -> Batch:
+        self.asked += 1
+        return Batch((), 0, NO_VERSION)
+
+
+def test_the_core_finds_sessions_until_a_large_store_is_indexed() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(*range(1, 5001)), sync(7, 100.0))
+        core = CoreThatFinds()
+        view = ReplicaView(stage.replica, cast("DirectView", core))
+        wanted = Selector(users=frozenset(["app"]))
+        assert (await view.rows(wanted, 10)).total == 0
+        assert (await view.rows(wanted, 10)).total == 0
+        assert core.asked == 2
+        for _ in range(1000):  # each of which indexes a part
+            await asyncio.sleep(0)
+        assert (await view.rows(wanted, 10)).total == 5000
+        assert core.asked == 2
+
+    run(test)
+
+
+@pytest.mark.parametrize("services", [frozenset(["s"]), None])
+def test_who_asks_what_the_core_cannot_look_up_waits_until_a_store_is_indexed(
+    services: frozenset[str] | None,
+) -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(*range(1, 5001)), sync(7, 100.0))
+        view = ReplicaView(stage.replica, cast("DirectView", None))  # it cannot ask the core
+        remote = Selector(remotes=frozenset(["192.0.2.1"]))
+        rows, (tallies, _) = await asyncio.gather(view.rows(remote, 10), view.tallies(services))
+        assert rows.total == 0
+        assert tallies["s"].connections == 5000
+
+    run(test)
+
+
+def test_a_store_that_is_dropped_is_not_indexed_further() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(*range(1, 5001)), sync(7, 100.0))
+        dropped = stage.replica.store
+        stage.replica.index_later()
+        stage.replica.store = Store()
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert not dropped.is_indexed
 
     run(test)
 

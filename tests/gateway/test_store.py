@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessiongate.gateway.upstream import replica
+from sessiongate.gateway.upstream import lookups, replica
 from sessiongate.gateway.upstream.replica import Store
 from sessiongate.gateway.upstream.tallies import ServiceTally
 from sessiongate.runtime.turns import finished
@@ -64,6 +65,7 @@ def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica, "_READ", 3)
     monkeypatch.setattr(replica, "_CHANGED", 7)
     monkeypatch.setattr(replica, "_TURN", -1)
+    monkeypatch.setattr(lookups, "_AT_ONCE", 4)
 
 
 def _message(
@@ -157,6 +159,24 @@ def test_any_steps_give_what_a_naive_store_would(
         _check(store, naive)
     for rows, ids in earlier:
         assert [row.id for row in rows] == ids
+
+
+@settings(max_examples=30)
+@given(_STEPS, st.lists(st.integers(0, 3), min_size=4, max_size=4))
+def test_a_store_may_change_while_it_is_indexed(
+    steps: list[list[tuple[bool, list[Session], set[int]]]], parts: list[int]
+) -> None:
+    store, naive = Store(), dict[int, Session]()
+    for step, count in zip(steps, parts, strict=False):
+        for is_snapshot, sessions, removals in step:
+            for _ in islice(store.indexing(), count):  # one of several that share the work
+                pass
+            store.apply([_message(is_snapshot, sessions, removals, 1)])
+            for ident in () if is_snapshot else removals:
+                naive.pop(ident, None)
+            naive |= {one.id: one for one in sessions}
+    _check(store, naive)
+    assert store.is_indexed
 
 
 def _changed(*idents: int) -> WatchSessionsResponse:

@@ -22,7 +22,7 @@ from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.states import STATE_WORDS
 from sessiongate.v1.times import nanoseconds_of, seconds_of
 
-# A session's value in each field of `FIELDS`; None if it has none.
+# A session's value in each field of `FIELDS`, None if it has none; and then its source.
 IndexedValues: TypeAlias = tuple[Hashable, ...]
 FIELDS = (
     *("services", "users", "states", "sources", "databases", "applications", "remotes"),
@@ -33,7 +33,7 @@ _WRITTEN = 20  # rows between two yields
 _STATES = frozenset(STATE_WORDS)
 
 _read = attrgetter(
-    *("id", "source", "native_id", "service", "user", "state"),
+    *("source", "native_id", "service", "user", "state"),
     *("database", "application", "remote"),
 )
 
@@ -44,9 +44,8 @@ _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 class SessionRow:
     """A session in little memory: a gateway may hold a million.
 
-    ``values`` are those by which it is found, and that its resource object shows. What else
-    is needed often is decoded once, when it is first requested, and so is the JSON rendered;
-    the rest stays encoded.
+    What is needed often is decoded once, when it is first requested, and so is the JSON
+    rendered; the rest stays encoded.
     """
 
     __slots__ = (
@@ -54,19 +53,33 @@ class SessionRow:
         "_encoded",
         "_idle_since",
         "_piece",
+        "_values",
         "_version",
         "id",
-        "source",
-        "values",
     )
 
     def __init__(self, session: Session) -> None:
-        # In one call, because a first copy does this for each session. Most have a value in
-        # each field: a field that is not empty needs no other look.
-        self.id, source, *found = _read(session)
-        native, service, user, state, database, application, remote = found
-        self.source = source = intern(source)
-        self.values: IndexedValues = (
+        self.id = session.id  # no more is read: a first copy does this for each session
+        self._encoded = session.SerializeToString()
+        self._values: IndexedValues | None = None
+        self._piece: bytes | None = None
+        self._version: tuple[int, float, int] | None = None
+        self._connected: int | None = None
+        self._idle_since: float | None = None
+        untrack(self)
+
+    @property
+    def values(self) -> IndexedValues:
+        """What it is found by, and its resource object shows; after that, its source."""
+        return self._values or self._read_values()
+
+    def _read_values(self) -> IndexedValues:
+        # In one call, because indexes do this for each session. Most have a value in each
+        # field: a field that is not empty needs no other look.
+        session = self.session
+        source, native, service, user, state, database, application, remote = _read(session)
+        source = intern(source)
+        self._values = (
             intern(service),
             intern(user) if user or session.HasField("user") else None,
             state if state in _STATES else SessionState.SESSION_STATE_UNSPECIFIED,
@@ -76,13 +89,14 @@ class SessionRow:
             remote if remote or session.HasField("remote") else None,
             # To read one that is absent takes longer than all the rest.
             (session.activity.state or None) if session.HasField("activity") else None,
+            source,
         )
-        self._encoded = session.SerializeToString()
-        self._piece: bytes | None = None
-        self._version: tuple[int, float, int] | None = None
-        self._connected: int | None = None
-        self._idle_since: float | None = None
-        untrack(self)
+        return self._values
+
+    @property
+    def source(self) -> str:
+        """The name of its source."""
+        return self.values[-1]  # type: ignore[return-value] # as it was put there
 
     @property
     def service(self) -> str:

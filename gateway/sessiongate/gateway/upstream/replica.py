@@ -20,11 +20,12 @@ from sessiongate.client.cores import ONE_CORE, Cores
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.representation.row import SessionRow
-from sessiongate.gateway.upstream.indexes import AttributeIndexes, FoundIds
-from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
+from sessiongate.gateway.upstream.indexes import FoundIds
+from sessiongate.gateway.upstream.lookups import Lookups
+from sessiongate.gateway.upstream.tallies import ServiceTally
 from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence
-from sessiongate.runtime.turns import Steps, finished
+from sessiongate.runtime.turns import Steps, finished, later
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
 from sessiongate.v1.times import seconds_of
 
@@ -59,8 +60,7 @@ class Store:
         self._rows: SortedSequence[SessionRow] = SortedSequence(key=_ID)
         # The same: a search reads about ten rows, and memory is slow at a million.
         self._by_id: Sequence[dict[int, SessionRow]] = [{} for _ in range(_DICTS)]
-        self._indexes = AttributeIndexes()
-        self._tallies = ServiceTallies()
+        self._lookups = Lookups()
         self._all: SortedSequence[SessionRow] | None = None  # what `all` returned
         self._sources: dict[str, SourceStatus] = {}  # by name
 
@@ -91,13 +91,24 @@ class Store:
         """Return the ``count`` sessions from an index in id order."""
         return self._rows[index : index + count]
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether `find` and `tallies` do not have to do what `indexing` does."""
+        return self._lookups.is_whole
+
+    def indexing(self) -> Steps[None]:
+        """Make ready for `find` and `tallies`, in steps; several can share the work."""
+        return self._lookups.fill(self._rows)
+
     def find(self, wanted: Mapping[str, Collection[Hashable]]) -> FoundIds:
         """Return ids by the values of one field: see `AttributeIndexes.find`."""
-        return self._indexes.find(wanted)
+        finished(self.indexing())
+        return self._lookups.indexes.find(wanted)
 
     def tallies(self, services: Collection[str] | None = None) -> Mapping[str, ServiceTally]:
         """Return the tallies of these services, or of all that have sessions, sorted."""
-        return self._tallies.of(services)
+        finished(self.indexing())
+        return self._lookups.tallies.of(services)
 
     def sources(self) -> Sequence[SourceStatus]:
         """Return the status of every source."""
@@ -151,8 +162,7 @@ class Store:
             untrack(self._by_id[number])
         self._all = None
         self._rows.change(new, map(_ID, old))
-        self._indexes.change(old, new)
-        self._tallies.change(old, new)
+        self._lookups.change(old, new)
 
     def _note(self, message: WatchSessionsResponse) -> None:
         """Take over what a message says besides the changes of sessions."""
@@ -199,6 +209,7 @@ class Replica:
         self._applied = asyncio.Event()  # clear while messages are being applied
         self._applied.set()
         self._advanced = asyncio.Event()  # set, and replaced, when the store has another state
+        self._indexed: Store | None = None  # the store that is indexed by `index_later`
 
     @property
     def age(self) -> float | None:
@@ -227,6 +238,18 @@ class Replica:
         """Wait until the store is at a revision of the table, or a later one."""
         while self.store.revision < revision:
             await self._advanced.wait()
+
+    def index_later(self) -> None:
+        """Index the store without being waited for."""
+        if self._indexed is not self.store:
+            self._indexed = self.store
+            later(self._indexing(self.store))
+
+    def _indexing(self, store: Store) -> Steps[None]:
+        for _ in store.indexing():
+            if store is not self.store:
+                return
+            yield
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""

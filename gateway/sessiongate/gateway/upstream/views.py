@@ -219,9 +219,9 @@ class ReplicaView:
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
-        if selector.depends_on_clock or not await self._replica.becomes_current():
+        store = await self._found_by(selector)
+        if store is None:
             return await self._direct.rows(selector, count, skip=skip, after=after, before=before)
-        store = self._replica.store
         version = _version_of(store)
         if not selector:
             if before:
@@ -238,11 +238,11 @@ class ReplicaView:
         return Batch(store.rows(ids, everything), len(found), version)
 
     async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
-        if selector.depends_on_clock or not await self._replica.becomes_current():
+        store = await self._found_by(selector)
+        if store is None:
             async for part in self._direct.scan(selector):
                 yield part
             return
-        store = self._replica.store
         version = _version_of(store)
         # One state of the table: changes while the response is sent are not mixed in.
         everything = store.all()
@@ -264,10 +264,31 @@ class ReplicaView:
     async def tallies(
         self, services: frozenset[str] | None = None
     ) -> tuple[Mapping[str, ServiceTally], Version]:
-        if not await self._replica.becomes_current():
+        store = await self._indexed()
+        if store is None:
             return await self._direct.tallies(services)
-        store = self._replica.store
         return store.tallies(services), _version_of(store)
+
+    async def _found_by(self, selector: Selector) -> Store | None:
+        """Return the store, ready to be asked for a selector; None if the core is to be asked."""
+        if selector.depends_on_clock or not await self._replica.becomes_current():
+            return None
+        store = self._replica.store
+        if not selector or store.is_indexed:
+            return store
+        if selector.is_exact and len(store) > PART_SIZE:
+            self._replica.index_later()  # meanwhile, the core finds them at once
+            return None
+        return await self._indexed()
+
+    async def _indexed(self) -> Store | None:
+        """Return the store once it is indexed; None if it is not current."""
+        while await self._replica.becomes_current():
+            store = self._replica.store
+            if store.is_indexed:
+                return store
+            await work(store.indexing())
+        return None
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
         if not await self._replica.becomes_current():
