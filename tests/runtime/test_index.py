@@ -44,3 +44,16 @@ def test_any_changes_give_what_a_naive_index_would(
         assert {*index} == after
         assert altered == (after - before, before - after)
         assert len(index) == len(after)
+
+
+@given(st.lists(st.lists(_VALUES | st.integers(1, 40), max_size=40), max_size=8))
+def test_columns_give_what_a_naive_index_would(columns: list[list[str | int | None]]) -> None:
+    index = Index()
+    naive: dict[int, str | int | None] = {}
+    for column in columns:
+        ids = [*range(len(naive), len(naive) + len(column))]
+        index.add(column, ids)
+        naive |= zip(ids, column, strict=True)
+    assert {*index} == {*naive.values()} - {None}
+    for value in {*naive.values()} - {None}:
+        assert [*index.ids(value)] == [ident for ident, its in naive.items() if its == value]

@@ -58,22 +58,38 @@ class Index:
                 gone.add(value)
         for value, new in more.items():
             ids = self._ids.get(value)
-            if ids is None:
-                (gone.remove if value in gone else come.add)(value)
-                if len(new) == 1:  # the usual one: most addresses have one session
-                    self._ids[value] = new[0]
-                else:
-                    self._keep(value, sorted(new))
-            elif isinstance(ids, int):
-                self._keep(value, sorted((*new, ids)))
-            elif isinstance(ids, list):
-                for ident in new:
-                    put(ids, ident, ident)
-                if len(ids) > _FEW:
-                    self._keep(value, ids)
+            if ids is not None:
+                self._add(value, ids, new)
+                continue
+            (gone.remove if value in gone else come.add)(value)
+            if len(new) == 1:  # the usual one: most addresses have one session
+                self._ids[value] = new[0]
             else:
-                ids.change(new)
+                self._keep(value, sorted(new))
         return come, gone
+
+    def add(self, values: Sequence[Hashable], ids: Sequence[int]) -> None:
+        """Add ids, each to the value in its place; a value that no other one has costs least."""
+        own: dict[Hashable, int] = dict(zip(values, ids, strict=True))
+        if len(own) < len(ids):
+            self.change((), zip(values, ids, strict=True))
+            return
+        own.pop(None, None)
+        for value in self._ids.keys() & own.keys():
+            self._add(value, self._ids[value], (own.pop(value),))
+        self._ids |= own
+
+    def _add(self, value: Hashable, ids: _Ids, added: Sequence[int]) -> None:
+        """Add ids to a value that has some."""
+        if isinstance(ids, int):
+            self._keep(value, sorted((*added, ids)))
+        elif isinstance(ids, list):
+            for ident in added:
+                put(ids, ident, ident)
+            if len(ids) > _FEW:
+                self._keep(value, ids)
+        else:
+            ids.change(added)
 
     def _keep(self, value: Hashable, ids: list[int]) -> None:
         if len(ids) > _FEW:

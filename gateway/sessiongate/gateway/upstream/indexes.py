@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence, Set
 from heapq import merge
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -22,8 +22,11 @@ class AttributeIndexes:
     def __init__(self) -> None:
         self._indexes = [Index() for _ in FIELDS]
 
-    def change(self, removed: Iterable[SessionRow], added: Iterable[SessionRow]) -> None:
+    def change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
         """Forget rows, and take others; a session that has changed is in both."""
+        if not removed:
+            self._add(added)
+            return
         before, after = dict(map(_VALUES, removed)), dict(map(_VALUES, added))
         changed = before.keys() & after.keys()
         for ident in [each for each in changed if before[each] == after[each]]:
@@ -32,6 +35,12 @@ class AttributeIndexes:
         for number, index in enumerate(self._indexes):
             same = {each for each in changed if before[each][number] == after[each][number]}
             index.change(_column(number, before, same), _column(number, after, same))
+
+    def _add(self, rows: Sequence[SessionRow]) -> None:
+        ids = [row.id for row in rows]
+        columns = zip(*[row.values for row in rows], strict=True)
+        for index, column in zip(self._indexes, columns, strict=False):
+            index.add(column, ids)
 
     def find(self, wanted: Mapping[str, Collection[Hashable]]) -> FoundIds:
         """Return the ids that have one of the values wanted in the field that finds fewest."""

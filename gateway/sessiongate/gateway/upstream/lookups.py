@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.indexes import AttributeIndexes
@@ -39,7 +39,7 @@ class Lookups:
             self._reached = part[-1].id if len(part) == _AT_ONCE else math.inf
             yield
 
-    def change(self, removed: Iterable[SessionRow], added: Iterable[SessionRow]) -> None:
+    def change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
         """Forget rows, and take others, as far as `fill` has come."""
         reached = self._reached
         if reached == math.inf:
@@ -50,6 +50,6 @@ class Lookups:
                 [row for row in added if row.id <= reached],
             )
 
-    def _change(self, removed: Iterable[SessionRow], added: Iterable[SessionRow]) -> None:
+    def _change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
         self.indexes.change(removed, added)
         self.tallies.change(removed, added)

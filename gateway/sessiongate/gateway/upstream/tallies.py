@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
-from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.representation.row import FIELDS, SessionRow
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.v1.session_pb2 import SessionState
 
@@ -14,6 +15,8 @@ _LISTENER_STATES = (
     SessionState.SESSION_STATE_LISTENER,
     SessionState.SESSION_STATE_LISTENER_STOPPED,
 )
+# Of a row's values: the names of its service and its source.
+_PLACE = itemgetter(FIELDS.index("services"), -1)
 
 
 class ServiceTally(NamedTuple):
@@ -50,30 +53,39 @@ class ServiceTallies:
         found = self._services if names is None else self._services.keys() & names
         return {name: self._services[name].tally() for name in sorted(found)}
 
-    def change(self, removed: Iterable[SessionRow], added: Iterable[SessionRow]) -> None:
+    def change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
         """Remove sessions, exactly as they were added, and then add others."""
-        for row in removed:
-            self._remove(row)
-        for row in added:
-            if name := row.service:  # a service needs a name
-                self._add(name, row)
+        for name in self._remove(removed):
+            if not self._services[name].sources:
+                del self._services[name]
+        self._add(added)
 
-    def _add(self, name: str, row: SessionRow) -> None:
-        service = self._services.get(name)
-        if service is None:
-            service = self._services[name] = _Service()
-        service.sources[row.source] += 1
-        if row.state in _LISTENER_STATES:
-            service.listeners.change([(row.connected, row.id)])
+    def _remove(self, rows: Sequence[SessionRow]) -> set[str]:
+        """Remove sessions; return the services that they were on."""
+        counted = _counted(rows)
+        for (name, source), count in counted.items():
+            sources = self._services[name].sources
+            sources[source] -= count
+            if not sources[source]:
+                del sources[source]
+        for row in _listeners(rows):
+            self._services[row.service].listeners.change((), [(row.connected, row.id)])
+        return {name for name, _ in counted}
 
-    def _remove(self, row: SessionRow) -> None:
-        service = self._services.get(row.service)
-        if service is None:
-            return
-        service.sources[row.source] -= 1
-        if not service.sources[row.source]:
-            del service.sources[row.source]
-        if row.state in _LISTENER_STATES:
-            service.listeners.change((), [(row.connected, row.id)])
-        if not service.sources:
-            del self._services[row.service]
+    def _add(self, rows: Sequence[SessionRow]) -> None:
+        for (name, source), count in _counted(rows).items():
+            if name not in self._services:
+                self._services[name] = _Service()
+            self._services[name].sources[source] += count
+        for row in _listeners(rows):
+            self._services[row.service].listeners.change([(row.connected, row.id)])
+
+
+def _counted(rows: Sequence[SessionRow]) -> Counter[tuple[str, str]]:
+    """Return how many of the rows are on each service, by source; a service needs a name."""
+    counted = Counter(map(_PLACE, [row.values for row in rows]))
+    return Counter({place: count for place, count in counted.items() if place[0]})
+
+
+def _listeners(rows: Sequence[SessionRow]) -> list[SessionRow]:
+    return [row for row in rows if row.state in _LISTENER_STATES and row.service]

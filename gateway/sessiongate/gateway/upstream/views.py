@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from sessiongate.gateway.http.work import work
+from sessiongate.gateway.http.work import LIGHT_ROWS, work
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient, OneCore
 from sessiongate.gateway.upstream.indexes import FoundIds
@@ -328,10 +328,10 @@ def _narrowed(
     return FoundIds([tuple(row.id for row in rows)])
 
 
-def _counted(rows: Iterable[SessionRow], tallies: ServiceTallies) -> Steps[None]:
-    for row in rows:
+def _counted(rows: Sequence[SessionRow], tallies: ServiceTallies) -> Steps[None]:
+    for start in range(0, len(rows), LIGHT_ROWS):
         yield
-        tallies.change((), (row,))
+        tallies.change((), rows[start : start + LIGHT_ROWS])
 
 
 def _version_of(store: Store) -> Version:
