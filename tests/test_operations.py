@@ -221,8 +221,10 @@ def test_metrics_are_the_sum_of_all_workers_also_of_one_that_died(watched: Watch
         assert watched.get("/v1/sources").status_code == 200
     watched.counted("/sources", before + 40)
     assert other.is_running()
-    processes = {sample.labels.get("process") for sample in watched.samples()}
-    assert {"gateway", "worker 1", "worker 2", "core"} <= processes
+    eventually(
+        lambda: {sample.labels.get("process") for sample in watched.samples()},
+        lambda processes: {"gateway", "worker 1", "worker 2", "core"} <= processes,
+    )
 
 
 def test_one_id_leads_from_the_request_to_the_core_s_lines(watched: Watched) -> None:

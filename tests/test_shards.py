@@ -29,7 +29,8 @@ from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
 from tests.snippets import texts
 from tests.test_operations import documented, is_of_a_shard
 
-AFTER = 3.0  # seconds until a core that hangs is replaced
+# Seconds until a core that hangs is replaced; in fewer, one that works may just get no CPU.
+AFTER = 5.0
 STANDBYS, TAKEOVERS = "sessiongate_shard_standbys", "sessiongate_shard_takeovers_total"
 ENDED = "sessiongate_shard_cores_ended_total"
 (SETTINGS,) = texts("docs/fleet.md", "toml", "Shards")

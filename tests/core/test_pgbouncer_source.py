@@ -60,12 +60,20 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="module")
-def pool(server: Postgres) -> Iterator[PgBouncer]:
+def running(server: Postgres) -> Iterator[PgBouncer]:
     """Run one in another time zone, which lets the documented user in as a source."""
     name, _, value = block("PgBouncer", "ini").partition("=")
     settings = {name.strip(): value.strip(), "server_tls_sslmode": "prefer"}
     with running_pgbouncer(server, USERS, {"TZ": "Asia/Kolkata"}, **settings) as pool:
         yield pool
+
+
+@pytest.fixture
+def pool(running: PgBouncer) -> PgBouncer:
+    """Return one without clients: those of an earlier test may still leave."""
+    with watched(running) as source:
+        source.until(lambda sessions: not sessions)
+    return running
 
 
 @pytest.fixture
@@ -231,7 +239,6 @@ def test_the_source_shows_itself_only_when_asked_to(
     def shown(sessions: list[Session]) -> list[tuple[str, str]]:
         return sorted((session.service, session.application) for session in sessions)
 
-    # Those of earlier tests may still leave.
     others = [("pgbouncer", "other"), ("shop", "sessiongate")]
     with watched(pool, host=host) as source:
         source.until(lambda sessions: shown(sessions) == others)

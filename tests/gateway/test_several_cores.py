@@ -100,7 +100,7 @@ def listed(url: str, **headers: str) -> list[int]:
 @pytest.mark.parametrize("view", ["replica", "direct"])
 def test_a_gateway_goes_on_at_another_core(cores: TwoCores, view: str) -> None:
     """Each answer is one core's; none goes back to a core that was lost."""
-    staleness = {"replica": 2.0, "direct": 0.0}[view]
+    staleness = {"replica": 4.0, "direct": 0.0}[view]
     several = {"workers": 2, "replica_staleness": staleness, "core_timeout": 6.0}
     with running_gateway(cores.all, **several) as gateway, reading(gateway.url) as events:
         first = events.until("sync")
@@ -136,7 +136,7 @@ def test_a_client_goes_on_at_another_core(
     cores: TwoCores, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cores", "reflector", "synchronous_channels"):
-        monkeypatch.setattr(f"sessiongate.client.{name}.SILENCE", 2.0)
+        monkeypatch.setattr(f"sessiongate.client.{name}.SILENCE", 4.0)
     with client_of([*cores.programs], timeout=LONG) as client:
         updates = client.follow()
         held = next(update for update in updates if update.changes).copy
