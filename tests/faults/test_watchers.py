@@ -68,29 +68,20 @@ class Told:
             await self._changed.wait_for(holds)
 
 
-async def stalled(address: str) -> socket.socket:
-    """Open a connection on which a stream of events has begun, and that takes nothing more.
+async def connected(address: str, room: int | None = None) -> socket.socket:
+    """Open a connection on which a stream of events has begun, with ``room`` for it if given.
 
     On a busy machine the gateway may not reach the core on one more connection within a second,
     which it says; then try again.
     """
     async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                return await connected(address, SMALL)
-            except CoreNotReached:
-                await asyncio.sleep(1)
+        while (peer := await _asked(address, room)) is None:  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(1)
+        return peer
 
 
-class CoreNotReached(Exception):
-    """The gateway has answered that it cannot reach the core."""
-
-
-async def connected(address: str, room: int | None = None) -> socket.socket:
-    """Open a connection on which a stream of events has begun, with ``room`` for it if given.
-
-    Raises `CoreNotReached`.
-    """
+async def _asked(address: str, room: int | None) -> socket.socket | None:
+    """Open such a connection; return None if the gateway cannot reach the core."""
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     peer = socket.socket()
@@ -104,7 +95,7 @@ async def connected(address: str, room: int | None = None) -> socket.socket:
     answer = await loop.sock_recv(peer, 8192)
     if b'"code":"UNAVAILABLE"' in answer:
         peer.close()
-        raise CoreNotReached
+        return None
     assert answer.startswith(OK), answer
     return peer
 
@@ -178,7 +169,7 @@ async def watch(serving: Serving, stack: ExitStack) -> dict[str, int]:
         await told.all(len(reading))
 
         for _ in range(EVENT_STREAMS // 2):
-            stack.enter_context(await stalled(serving.http))
+            stack.enter_context(await connected(serving.http, SMALL))  # and takes nothing more
         for number in range(CALLS // 2):
             channel = await channels.enter_async_context(channel_to(serving.grpc, -number - 1))
             call: Any = SessionServiceStub(channel).WatchSessions(WatchSessionsRequest())
