@@ -58,6 +58,7 @@ def page(opened: SessionsPage) -> SessionsPage:
     """
     opened.page.set_viewport_size(WIDE)
     opened.page.emulate_media(color_scheme="null", reduced_motion="null")
+    opened.close_dialogs()
     opened.reset()
     opened.await_live()
     return opened

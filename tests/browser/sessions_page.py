@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import httpx
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.opening import Opener
 from tests.servers import PATIENCE
@@ -94,6 +94,28 @@ class SessionsPage:
     def reset(self, fragment: str = "") -> None:
         """Show what a page shows when it is opened with this fragment of the URL."""
         self.page.goto(self.page.url.partition("#")[0] + "#" + fragment)
+
+    def replace(self, file: str, texts: Mapping[str, str]) -> None:
+        """Load a file of the page with other texts in place of those that it must have."""
+
+        def answer(route: Route) -> None:
+            loaded = route.fetch()
+            source = loaded.text()
+            for text, other in texts.items():
+                assert source.count(text) == 1
+                source = source.replace(text, other)
+            route.fulfill(response=loaded, body=source)
+
+        self.page.route(f"**/{file}", answer)
+
+    def scroll_width(self) -> int:
+        """Return how wide all of it is: as wide as the window, unless something sticks out."""
+        width: int = self.page.evaluate("document.documentElement.scrollWidth")
+        return width
+
+    def close_dialogs(self) -> None:
+        """Close what a test has left open above the page."""
+        self.page.locator("dialog:modal").evaluate_all("(all) => all.forEach((one) => one.close())")
 
     def await_live(self) -> None:
         """Wait until it is current."""

@@ -22,31 +22,49 @@ from tests.test_showing import sources
 WAITING = session_pb2.ACTIVITY_STATE_WAITING
 
 
-@pytest.fixture
-def shown() -> Iterator[Shown]:
-    """Run a core of three tiers, in which one session blocks two others, one through the other."""
+def three_tiers() -> dict[str, list[Observed]]:
+    """Make sessions of which one blocks two others, one through the other."""
     stated_ones = sources()
     for name, sessions in stated_ones.items():
         for each in sessions:
             each.session.service = name
-    with showing(stated_ones) as core:
+    return stated_ones
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[Shown]:
+    with showing(three_tiers()) as core:
         yield core
 
 
-@pytest.fixture
-def http(shown: Shown) -> Iterator[str]:
-    with ForkedProgram("serve", "--core", shown.address, "--http", "127.0.0.1:0") as served:
-        http = served.expect(r"REST +http://(\S+)/v1/sessions$")[1]
+@pytest.fixture(scope="module")
+def http(core: Shown) -> Iterator[str]:
+    with ForkedProgram("serve", "--core", core.address, "--http", "127.0.0.1:0") as served:
+        address = served.expect(r"REST +http://(\S+)/v1/sessions$")[1]
         served.expect("Try +curl")
-        eventually(lambda: "downstream" in ask(http, "/v1/sessions/3")["relationships"])
-        yield http
+        yield address
+
+
+@pytest.fixture
+def shown(core: Shown, http: str, page: SessionsPage) -> Shown:
+    """Return the core once the page shows the three tiers, and nobody else."""
+    core.sources |= three_tiers()
+    users = ["", "alice", "alice", "bob", "carol"]
+    eventually(
+        lambda: sorted(each["attributes"].get("user", "") for each in ask(http)),
+        lambda found: found == users,
+    )
+    eventually(lambda: "downstream" in ask(http, "/v1/sessions/3")["relationships"])
+    page.await_count(5)
+    return core
 
 
 def test_the_blocked_panel_names_both_sides_and_the_proxy(
-    opener: Opener, http: str, shown: Shown
+    page: SessionsPage, shown: Shown, http: str
 ) -> None:
-    page = SessionsPage.open(opener, http)
-    sentence = page.blocked.locator('[data-id="4"]')
+    ids = {each["attributes"].get("user"): each["id"] for each in ask(http)}
+    bob, carol = ids["bob"], ids["carol"]
+    sentence = page.blocked.locator(f'[data-id="{bob}"]')
     expect(sentence).to_contain_text("bob")
     for part in ("alice", "etl", "idle in transaction", "pool"):
         expect(sentence).to_contain_text(part)
@@ -54,16 +72,16 @@ def test_the_blocked_panel_names_both_sides_and_the_proxy(
 
     # It opens the drawer, which leads on to who blocks.
     sentence.click()
-    drawer = page.drawer(4)
+    drawer = page.drawer(bob)
     expect(drawer.element).to_be_visible()
     eventually(lambda: drawer.sessions("Blocked by"), lambda found: found == ["3"])
-    eventually(lambda: drawer.sessions("Blocks"), lambda found: found == ["5"])
+    eventually(lambda: drawer.sessions("Blocks"), lambda found: found == [carol])
     drawer.element.get_by_role("list", name="Blocked by").locator('[data-session="3"]').click()
     drawer = page.drawer(3)
     expect(drawer.element).to_be_visible()
-    eventually(lambda: drawer.sessions("Path"), lambda found: found == ["1", "2", "3"])
+    eventually(lambda: drawer.sessions("Path"), lambda found: found == [ids[None], "2", "3"])
     expect(drawer.element.get_by_role("list", name="Path")).to_contain_text("10.0.0.1")
-    eventually(lambda: drawer.sessions("Blocks"), lambda found: found == ["4"])
+    eventually(lambda: drawer.sessions("Blocks"), lambda found: found == [bob])
 
     # Nobody waits any more: the panel goes.
     held = shown.sources["pg"]
@@ -72,12 +90,11 @@ def test_the_blocked_panel_names_both_sides_and_the_proxy(
     expect(page.grid).to_have_attribute("aria-rowcount", "4")
 
 
-def test_many_that_are_blocked_are_one_click_away(opener: Opener, shown: Shown, http: str) -> None:
+def test_many_that_are_blocked_are_one_click_away(page: SessionsPage, shown: Shown) -> None:
     held = [*shown.sources["pg"]]
     crowd = [stated(str(n), WAITING, service="pg", user=f"u{n}", blocked_by=["3"])
              for n in range(10, 40)]  # fmt: skip
     shown.sources["pg"] = [*held, *crowd]
-    page = SessionsPage.open(opener, http)
     page.await_count(35)
     expect(page.blocked.locator("[data-id]")).to_have_count(5)
     page.blocked.get_by_role("button", name=re.compile("27 more")).click()
@@ -88,7 +105,7 @@ def test_many_that_are_blocked_are_one_click_away(opener: Opener, shown: Shown, 
 
 
 def test_the_drawer_has_every_attribute_and_follows_the_session(
-    opener: Opener, shown: Shown, http: str
+    page: SessionsPage, shown: Shown, http: str
 ) -> None:
     def rich(application: str) -> Observed:
         session = stated(
@@ -102,7 +119,6 @@ def test_the_drawer_has_every_attribute_and_follows_the_session(
         return session
 
     shown.sources["web"] = [rich("one")]
-    page = SessionsPage.open(opener, http)
     page.row(9).wait_for()
     drawer = page.open_session(9)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import ViewportSize, expect
 
 from tests.browser.documents import session, write
 from tests.browser.opening import PHONE, WIDE, Opener
@@ -64,23 +65,32 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield served.http
 
 
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 def test_names_are_text_and_nothing_else(
-    opener: Opener, http: str, tmp_path: Path, viewport: dict[str, int]
+    opener: Opener, page: SessionsPage, http: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "plain.json", [session(1, "plain", user="plain")])
-    with Forked("--source", f"document:{path}") as served:
-        plain = SessionsPage.open(opener, served.http, viewport=viewport)
-        height = plain.row(1).bounding_box()["height"]  # type: ignore[index]
-        elements = counts(plain)
-    page = SessionsPage.open(opener, http, viewport=viewport)
     sessions = {each["id"]: each for each in ask(http)}
     assert len(sessions) == len(HOSTILE) + 1
-    page.await_count(len(sessions))
+    with Forked("--source", f"document:{path}") as served:
+        plain = SessionsPage.open(opener, served.http)
+        for viewport in (WIDE, PHONE):
+            for each in (plain, page):
+                each.page.set_viewport_size(viewport)
+                each.reset()
+            page.await_count(len(sessions))
+            are_text(page, plain, sessions, viewport)
+
+
+def are_text(
+    page: SessionsPage, plain: SessionsPage, sessions: Mapping[str, Any], viewport: ViewportSize
+) -> None:
+    """Check that a page of hostile texts is like a page without."""
+    height = plain.row(1).bounding_box()["height"]  # type: ignore[index]
+    elements = counts(plain)
 
     def unmoved() -> None:
         assert counts(page) == elements
-        assert page.page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+        assert page.scroll_width() == viewport["width"]
         assert {box["height"] for box in boxes()} == {height}
 
     def boxes() -> list[dict[str, float]]:
@@ -104,8 +114,7 @@ def test_names_are_text_and_nothing_else(
     assert "Sessiongate" in page.page.title()
 
 
-def test_the_drawer_shows_hostile_values_in_full(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_the_drawer_shows_hostile_values_in_full(page: SessionsPage, http: str) -> None:
     elements = counts(page)
     for each in ask(http):
         user, ident = each["attributes"]["user"], each["id"]
@@ -116,21 +125,23 @@ def test_the_drawer_shows_hostile_values_in_full(opener: Opener, http: str) -> N
         assert not ESCAPED.search(shown)
         if not ESCAPED.search(user):
             assert shown == user
-        assert page.page.evaluate("document.documentElement.scrollWidth") == WIDE["width"]
+        assert page.scroll_width() == WIDE["width"]
         assert {**counts(page), "h1": elements["h1"]} == elements
         box = drawer.element.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= WIDE["width"]
 
 
-def test_hostile_names_are_searched_filtered_and_kept_in_the_url(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_hostile_names_are_searched_filtered_and_kept_in_the_url(
+    opener: Opener, page: SessionsPage, http: str
+) -> None:
+    again = SessionsPage.open(opener, http)
     for text in ("<script>document.title='run'</script>", "__proto__", "#/?&=user=anna;sort=id"):
         page.group_by("User")
         page.groups.get_by_role("button").filter(has_text=text).first.click()
         page.await_count(1)
         url = page.page.url
-        again = SessionsPage.open(opener, http, "#" + url.partition("#")[2])
+        again.reset(url.partition("#")[2])
         again.await_count(1)
         assert [row.cells["user"] for row in again.shown()] == [text]
         page.filters.get_by_role("button", name="Clear filters").click()
