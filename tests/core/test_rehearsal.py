@@ -17,11 +17,13 @@ from sessiongate.core.collect import runner as collecting
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.collect.observer import Observer
 from sessiongate.core.collect.rehearsal import Rehearsal
+from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
 from sessiongate.core.table.draft import unassigned
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_pb2 import Session
 from tests.core.sources import ScriptedSource, seen
 
@@ -31,6 +33,7 @@ PROXY, SERVER = (
     for name in ("proxy", "server")
 )
 NAMES = (PROXY.name, SERVER.name)
+SCOPES = Scopes("east")
 
 
 @dataclass
@@ -116,6 +119,7 @@ class Place:
             stale_after=30.0,
             now=time.time_ns,
             max_session=MOST,
+            scopes=SCOPES,
             rehearsal=rehearsal,
         )
         await collector.start()
@@ -134,12 +138,12 @@ class Place:
         for config in (PROXY, SERVER):
             observation = self.sources[config.name].again
             assert observation is not None
-            await rehearsal.take(config, observation)
+            await rehearsal.take(config, observation, elapsed())
 
 
 def a_rehearsal(start: LedgersStart) -> Rehearsal:
     table = SessionTable(NAMES, start.revision, Timestamp)
-    return Rehearsal(table, start, (PROXY, SERVER), MOST, None)
+    return Rehearsal(table, start, (PROXY, SERVER), MOST, SCOPES)
 
 
 def shown(table: SessionTable) -> dict[int, Session]:

@@ -12,6 +12,7 @@ from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.runner import close_source, is_own_cancellation, why_failed
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.sources.base import Observation, Source, SourceConfig, SourceError
+from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class StandbySource:
         return why
 
     async def _read(self, rehearsal: Rehearsal | None) -> str:
+        requested = elapsed()
         try:
             async with asyncio.timeout(self.config.timeout):
                 observation = await self.source.observe()
@@ -52,7 +54,7 @@ class StandbySource:
             return why_failed(self.config, error)
         if rehearsal is not None:
             try:
-                await rehearsal.take(self.config, observation)
+                await rehearsal.take(self.config, observation, requested)
             except LedgerError as error:
                 log.info("source %s is not rehearsed now: %s", self.config.name, error)
         return ""

@@ -72,9 +72,10 @@ class Rehearsal:
         """Whether much was not open: the ledger is away, or the active core has only begun."""
         return sum(self._unknown.values()) > _FEW * len(self.table)
 
-    async def take(self, config: SourceConfig, observation: Observation) -> None:
+    async def take(self, config: SourceConfig, observation: Observation, requested: float) -> None:
         """Show what a source states, as far as it is open in the ledger.
 
+        It was ``requested`` then, on the clock `elapsed`.
         Raises `LedgerError`, or is cancelled; then some of it is shown.
         """
         self._unknown[config.name] = len(observation.sessions)
@@ -107,7 +108,7 @@ class Rehearsal:
                     yield Entry(key, item, places[key], key)
 
         await showing.show(entries(), {key: id_of(place) for key, place in listed.items()}, pace)
-        showing.progress()
+        showing.progressed_at = requested
         self._unknown[config.name] = len(found.fresh) - len(places)
         self.table.log.forget()  # nobody reads it yet
         if len(left) + len(found.fresh) >= _MANY:

@@ -20,7 +20,7 @@ from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
-from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.pacing import Pace, kept
 from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.table import SessionTable
@@ -154,10 +154,10 @@ class Showing:
         """
         self.forsake()
         self._longest.clear()  # as far as a core may know that stands by
-        known = self.held.items()
-        gone = [Entry(key, None, place, key) for key, place in known if held.get(key) != place]
-        await self.show(iter(gone), {}, pace)
-        self.held = held
+        read_at = self.progressed_at
+        gone = await kept(lambda key: held.get(key) != self.held[key], self.held, pace)
+        await self.show((Entry(key, None, self.held[key], key) for key in gone), {}, pace)
+        self.held, self.progressed_at = held, read_at
         following = filterfalse(self.shown.__contains__, held)
         while part := dict.fromkeys(islice(following, STEP_CHANGES), 0.0):
             self.absent.update(part)
