@@ -242,7 +242,7 @@ def wait_until_whole(
 
         def is_whole() -> bool:
             nonlocal found
-            found = _first(stub, metadata) or found
+            found = first_page(stub, metadata) or found
             return found.total_size == sessions and not found.unreachable
 
         try:
@@ -274,7 +274,7 @@ def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
     tokens = [""]
     with grpc.insecure_channel(core) as channel:
         stub = SessionServiceStub(channel)
-        until(lambda: _first(stub) is not None, "the core is not ready")
+        until(lambda: first_page(stub) is not None, "the core is not ready")
         while True:
             page = stub.ListSessions(
                 ListSessionsRequest(page_size=ENVOY_PAGE, page_token=tokens[-1]), timeout=PATIENCE
@@ -285,7 +285,7 @@ def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
             tokens.append(page.next_page_token)
 
 
-def _first(stub: SessionServiceStub, metadata: Metadata = ()) -> ListSessionsResponse | None:
+def first_page(stub: SessionServiceStub, metadata: Metadata = ()) -> ListSessionsResponse | None:
     """Return a page of one session, or None while the core is not ready."""
     try:
         page: ListSessionsResponse

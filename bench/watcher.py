@@ -57,7 +57,8 @@ class Watcher(Thread):
         self._news: list[int] = []  # numbers that the copy got since the last state of the table
         self._steps: list[_Step] = []
         self._last = -1  # the newest number
-        self._whole = 0.0  # when the copy had all sessions last, in seconds since the epoch
+        # When the copy had all sessions last, or began, in seconds since the epoch.
+        self._whole = time.time()
         self._fault = ""
         self._is_stopping = False
         self.start()
