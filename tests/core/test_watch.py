@@ -335,7 +335,7 @@ def test_a_step_larger_than_a_message_comes_in_parts_which_can_be_resumed_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(scene: Scene) -> None:
-        monkeypatch.setattr(watching, "_CHANGES_BYTES", 100)
+        monkeypatch.setattr(watching, "_MESSAGE_BYTES", 100)
         start = scene.table.revision
         scene.table.apply(make(*range(1, 20)), [])
         watch = scene.watch(resume_revision=start)

@@ -71,7 +71,7 @@ class WatchMachine(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(watching, "SNAPSHOT_SESSIONS", 4)
-        self.patch.setattr(watching, "_CHANGES_BYTES", 40)
+        self.patch.setattr(watching, "_MESSAGE_BYTES", 100)
         self.patch.setattr(watching, "PROGRESS_INTERVAL", 0)  # nobody ever waits
         self.runner = asyncio.Runner()
         self.table = SessionTable(["s", "t"], 100, Timestamp, log_bytes=8000)
