@@ -249,43 +249,40 @@ def test_a_wrong_port_is_refused_before_anything_starts() -> None:
     assert "must be a port from 1 to 65535, got 'localhost'" in done.stderr
 
 
-def test_a_temporary_folder_that_does_not_do_is_named_with_what_does(tmp_path: Path) -> None:
-    for name in ("with space", "long" * 20):
+def test_a_temporary_folder_that_does_not_do_is_named_with_what_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("long" * 20, "with space"):
         folder = tmp_path / name
         folder.mkdir()
-        done = run_demo(TMPDIR=str(folder))
-        assert done.returncode == 1
-        assert done.stderr.startswith("\nThe temporary folder must be at most 60 letters, digits")
-        assert done.stderr.endswith(
-            f"got {str(folder)!r}. Choose another:\n    TMPDIR=/tmp make demo\n"
-        )
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="others run the servers as themselves")
-def test_a_temporary_folder_of_root_alone_does_not_do() -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        done = run_demo(TMPDIR=folder)
-    assert done.returncode == 1
-    assert "must be open to the user nobody" in done.stderr
-
-
-def run_demo(**variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a demonstration that ends by itself."""
-    return subprocess.run(
+        said = re.escape(f"got {str(folder)!r}. Choose another:\n    TMPDIR=/tmp make demo")
+        fault = rf"The temporary folder must be at most 60 letters, digits.* {said}"
+        with pytest.raises(ServerError, match=f"^{fault}$"):
+            check_temporary_folder(folder, monkeypatch)
+    done = subprocess.run(
         [sys.executable, "-m", "demo"],
         cwd=ROOT,
-        env=environment(**variables),
+        env=environment(TMPDIR=str(folder)),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
+    assert done.returncode == 1
+    assert re.fullmatch(f"\n{fault}\n", done.stderr)
 
 
-def test_a_closed_terminal_leaves_nothing() -> None:
-    with demo_folder() as folder, Demo(folder) as started:
-        servers = started.children()
-        started.process.send_signal(signal.SIGHUP)
-        assert started.wait() == 0
-        assert lasting(servers, PATIENCE) == []
-        assert [*folder.iterdir()] == []
+@pytest.mark.skipif(os.geteuid() != 0, reason="others run the servers as themselves")
+def test_a_temporary_folder_of_root_alone_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as folder,
+        pytest.raises(ServerError, match="must be open to the user nobody"),
+    ):
+        check_temporary_folder(folder, monkeypatch)
+
+
+def check_temporary_folder(folder: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the demonstration check this one, which is as if TMPDIR named it."""
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    demo_servers.check_temporary_folder()

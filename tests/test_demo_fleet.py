@@ -1,10 +1,14 @@
-"""``make demo-fleet``: a core is killed, another one takes over, and ids stay."""
+"""``make demo-fleet``: a core is killed, another one takes over, and ids stay.
+
+Ctrl-C ends the tests' other demonstration, a closed terminal this one.
+"""
 
 from __future__ import annotations
 
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +97,7 @@ def test_another_core_takes_over_with_the_same_ids() -> None:
         listed = run("sources", "--core", f"127.0.0.1:{demo.grpc}").stdout
         assert all(kind in listed for shard in SHARDS for kind in shard.kinds)
         started = demo.children()
-        demo.interrupt()
+        demo.process.send_signal(signal.SIGHUP)  # as a terminal does that is closed
         assert demo.wait() == 0
         assert lasting(started, PATIENCE) == []
 
