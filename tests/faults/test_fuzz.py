@@ -102,6 +102,7 @@ def tallies() -> Iterator[Tallies]:
 @pytest.fixture(scope="module")
 def http() -> Iterator[Session]:
     with Session() as session:
+        session.trust_env = False  # it would look for proxies before each call
         yield session
 
 
