@@ -19,7 +19,7 @@ from sessiongate.core.sources.base import Action, Observed
 from sessiongate.gateway.api.action_operations import ACTIONS
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.operations import OPERATIONS
-from sessiongate.gateway.api.path import ApiPath, by_path
+from sessiongate.gateway.api.path import by_path
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.auth.protection import Protection
@@ -27,7 +27,7 @@ from sessiongate.runtime.limits import CoreLimits
 from sessiongate.v1.session_pb2 import ACTIVITY_STATE_ACTIVE
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.doing import Shown, showing, stated
-from tests.gateway.programs import in_process
+from tests.gateway.programs import in_process, one_view
 from tests.servers import PATIENCE
 
 SENT = {"Content-Type": MEDIA_TYPE}
@@ -129,6 +129,7 @@ def expected(caller: Caller, source: str, word: str) -> tuple[int, str | None]:
 COMBINATIONS = [*product(ACTIONS, CALLERS, SOURCES)]
 
 
+@one_view
 def test_each_caller_may_do_what_its_role_and_the_source_allow(
     shown: Shown, files: CredentialFiles, tmp_path: Path, view: str
 ) -> None:
@@ -185,48 +186,52 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", 
 PATHS = by_path([*OPERATIONS, *ACTIONS])
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda found: found.path)
 def test_each_path_tells_its_methods_and_does_nothing_by_others(
-    path: ApiPath, shown: Shown, files: CredentialFiles, tmp_path: Path
+    shown: Shown, files: CredentialFiles, tmp_path: Path
 ) -> None:
     async def main() -> None:
         async with gateway_of(shown, files, "direct", **operators(tmp_path)) as http:
             (ident, _) = await new_sessions(http, shown, "both")
-            url = path.path.replace("{id}", ident)
-            headers = SENT | {"Authorization": basic()}
-            answer = await http.options(url, headers=headers)
-            assert (answer.status_code, answer.headers["allow"]) == (204, path.allow)
             described = (await get(http, "/v1/openapi.json")).json()
-            assert {found.upper() for found in described["paths"][path.path]} == {*path.methods}
-            for method in METHODS:
-                if method in path.methods:
-                    continue
-                answer = await http.request(method, url, headers=headers)
-                assert (answer.status_code, answer.headers["allow"]) == (405, path.allow), method
-            assert shown.acts == []
+            headers = SENT | {"Authorization": basic()}
+            for path in PATHS:
+                url = path.path.replace("{id}", ident)
+                answer = await http.options(url, headers=headers)
+                assert (answer.status_code, answer.headers["allow"]) == (204, path.allow), url
+                methods = {found.upper() for found in described["paths"][path.path]}
+                assert methods == {*path.methods}, url
+                for method in METHODS:
+                    if method in path.methods:
+                        continue
+                    told = f"{method} {url}"
+                    answer = await http.request(method, url, headers=headers)
+                    assert (answer.status_code, answer.headers["allow"]) == (405, path.allow), told
+                    assert shown.acts == [], told
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda found: found.path)
 def test_a_gateway_that_gives_the_role_to_nobody_routes_no_action(
-    path: ApiPath, shown: Shown, files: CredentialFiles
+    shown: Shown, files: CredentialFiles
 ) -> None:
-    reading = next((found for found in by_path(OPERATIONS) if found.path == path.path), None)
+    reading = {found.path: found for found in by_path(OPERATIONS)}
 
     async def main() -> None:
         async with gateway_of(shown, files, "direct") as http:
             (ident, _) = await new_sessions(http, shown, "both")
-            url = path.path.replace("{id}", ident)
-            headers = SENT | {"Authorization": basic()}
             described = (await get(http, "/v1/openapi.json")).json()
-            assert (path.path in described["paths"]) == (reading is not None)
-            for method in ("POST", "PUT", "PATCH", "DELETE"):
-                answer = await http.request(method, url, headers=headers)
-                assert answer.status_code == (404 if reading is None else 405), method
-                if reading is not None:
-                    assert answer.headers["allow"] == reading.allow == "GET, HEAD, OPTIONS"
-            assert shown.acts == []
+            headers = SENT | {"Authorization": basic()}
+            for path in PATHS:
+                read = reading.get(path.path)
+                url = path.path.replace("{id}", ident)
+                assert (path.path in described["paths"]) == (read is not None), url
+                for method in ("POST", "PUT", "PATCH", "DELETE"):
+                    told = f"{method} {url}"
+                    answer = await http.request(method, url, headers=headers)
+                    assert answer.status_code == (404 if read is None else 405), told
+                    if read is not None:
+                        assert answer.headers["allow"] == read.allow == "GET, HEAD, OPTIONS", told
+                    assert shown.acts == [], told
 
     asyncio.run(main())
 
