@@ -12,7 +12,7 @@ from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.listener import ListenError, listen
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
-from tests.program import BIN, DATA, Program, environment, run
+from tests.program import BIN, DATA, ForkedProgram, environment, run
 from tests.snippets import texts
 
 DOCUMENT = DATA / "sessions.json"
@@ -275,7 +275,7 @@ def test_secrets_that_every_user_can_read_are_warned_of_once(tmp_path: Path) -> 
     assert checked.returncode == 0
     assert checked.stderr.splitlines() == [f"sessiongate: warning: {text}" for text in warnings]
     for command in ("serve", "core"):
-        with Program(
+        with ForkedProgram(
             *(command, "--grpc", "127.0.0.1:0", *arguments),
             *(("--http", "127.0.0.1:0", "--workers", "2") if command == "serve" else ()),
         ) as program:

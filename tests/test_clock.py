@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.polling import eventually
-from tests.program import DATA, PATIENCE, Program
+from tests.program import DATA, PATIENCE, ForkedProgram, Program
 from tests.servers import require
 
 HOUR = 3600
@@ -123,7 +123,9 @@ def served(
     core: Sequence[str], document: Path, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Served]:
     command = "serve", "--http", "127.0.0.1:0", "--core", core[2]
-    with Program(*command, **environment) as gateway:
+    # libfaketime is loaded when a program starts.
+    program = Program if environment else ForkedProgram
+    with program(*command, **environment) as gateway:
         address = gateway.expect(r"REST +http://(\S+)/v1/sessions$")[1]
         with httpx.Client(base_url=f"http://{address}", timeout=PATIENCE, trust_env=False) as http:
             yield Served(document, http)

@@ -174,7 +174,7 @@ def test_a_killed_core_is_replaced_and_its_sessions_keep_their_ids(tmp_path: Pat
 
 
 def test_a_core_that_cannot_start_again_just_now_is_tried_until_it_can() -> None:
-    with Serving("--source", DOCUMENT) as program:
+    with Forked("--source", DOCUMENT) as program:
         stop_core(program)
         host, port = program.grpc.split(":")
         with socket.create_server((host, int(port))):
@@ -237,7 +237,7 @@ def test_nothing_outlives_a_killed_program() -> None:
 
 def test_a_second_core_on_a_ledger_ends_and_names_the_first(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    with Serving("--source", DOCUMENT, "--ledger", ledger) as program:
+    with Forked("--source", DOCUMENT, "--ledger", ledger) as program:
         for command in ("core", "serve"):
             second = run(command, "--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", ledger)
             assert second.returncode == 2

@@ -15,7 +15,7 @@ from sessiongate.runtime.auth.htpasswd import add_user
 from tests.credentials import CredentialFiles, basic
 from tests.hanging import hanging_folder
 from tests.polling import eventually
-from tests.program import DATA, DOCUMENT, PATIENCE, Forked, Program, Serving
+from tests.program import DATA, DOCUMENT, PATIENCE, Forked, ForkedProgram, Serving
 
 
 def status(program: Serving, path: str, login: str = "") -> int:
@@ -114,7 +114,7 @@ def test_files_that_do_not_answer_at_a_start_are_named(tmp_path: Path) -> None:
         folder.hang()
         asked = "--core", "127.0.0.1:1"
         started = [
-            stack.enter_context(Program(*map(str, arguments)))
+            stack.enter_context(ForkedProgram(*map(str, arguments)))
             for arguments in (
                 ("list", *asked, "--config", config),
                 ("list", *asked, "--core-ca", files.users),

@@ -17,7 +17,7 @@ from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.documents import write_document
 from tests.polling import eventually
-from tests.program import PATIENCE, Program, Serving, channel
+from tests.program import PATIENCE, Forked, ForkedProgram, Serving, channel
 from tests.servers import require
 
 BEFORE, MORE = 10, 3000  # sessions
@@ -60,7 +60,7 @@ def test_a_disk_that_fills_up_is_named_and_no_id_given_twice(disk: Path, tmp_pat
         *("--source", f"document:{document}?name=app&interval=0.1"),
         *("--ledger", f"sqlite:///{disk}/ledger.db"),
     )
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         first = ids(await_sessions(serving, BEFORE))
 
         filler = fill(disk)
@@ -85,7 +85,7 @@ def test_a_disk_that_hangs_is_named_and_only_who_writes_waits_for_it(tmp_path: P
         *("--source", f"document:{other}?name=other&interval=0.1"),
         *("--ledger", f"sqlite:///{tmp_path}/ledger.db", "--stale-after", "1"),
     )
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         await_sessions(serving, 2 * BEFORE)
         with hanging_disk(serving.core().pid):
             write_document(app, BEFORE + 1)
@@ -114,7 +114,7 @@ def test_a_core_whose_disk_hangs_ends_all_the_same(tmp_path: Path) -> None:
         *("--source", f"document:{document}?name=app&interval=0.1&timeout=1"),
         *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
     )
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         first = ids(await_sessions(serving, BEFORE))
         with hanging_disk(serving.core().pid):
             write_document(document, BEFORE + 1)
@@ -122,7 +122,7 @@ def test_a_core_whose_disk_hangs_ends_all_the_same(tmp_path: Path) -> None:
             serving.interrupt()
             serving.wait()
         assert "the ledger's disk hangs; exiting without the last writes" in serving.output
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         after = ids(await_sessions(serving, BEFORE + 1))
         assert after.items() >= first.items()
         assert len(set(after.values())) == BEFORE + 1
@@ -132,7 +132,7 @@ def test_the_first_answer_of_a_core_that_was_stopped_is_honest(tmp_path: Path) -
     document = tmp_path / "sessions.json"
     write_document(document, BEFORE)
     source = f"document:{document}?name=app&interval=0.1&timeout=0.1"
-    with Serving("--source", source) as serving, channel(serving.grpc) as core:
+    with Forked("--source", source) as serving, channel(serving.grpc) as core:
         await_sessions(serving, BEFORE)
         list_sessions = SessionServiceStub(core).ListSessions
         process = serving.core()
@@ -190,7 +190,7 @@ def test_it_does_not_start_without_a_ledger_and_says_why(
     else:
         assert mount("-o", "remount,ro", disk).returncode == 0
     ledger = f"sqlite:///{disk}/ledger.db"
-    with Program(
+    with ForkedProgram(
         *("serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
         *("--source", f"document:{document}", "--ledger", ledger),
     ) as program:
@@ -240,7 +240,7 @@ def await_answer(serving: Serving, holds: Callable[[dict[str, Any]], bool]) -> d
 def test_a_full_disk_for_temporary_files_costs_metrics_only(disk: Path) -> None:
     arguments = "--source", "synthetic:?sessions=3"
     with (
-        Serving(*arguments, "--metrics", "127.0.0.1:0", TMPDIR=str(disk)) as serving,
+        Forked(*arguments, "--metrics", "127.0.0.1:0", TMPDIR=str(disk)) as serving,
         httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as http,
     ):
         assert http.get("/v1/sessions").status_code == 200
