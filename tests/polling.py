@@ -10,13 +10,15 @@ from tests.servers import PATIENCE
 
 T = TypeVar("T")
 
-_PAUSE = 0.02  # seconds between two looks: what is waited for needs the CPU
+# Seconds between two looks, at least and at most: what is waited for needs the CPU.
+_SHORT, _LONG = 0.02, 0.1
 
 
 def eventually(look: Callable[[], T], wanted: Callable[[T], object] = bool) -> T:
     """Look until the result is as wanted, by default true; return it."""
-    end = time.monotonic() + PATIENCE
+    began = time.monotonic()
     while not wanted(seen := look()):
-        assert time.monotonic() < end, f"still {seen!r}"
-        time.sleep(_PAUSE)
+        waited = time.monotonic() - began
+        assert waited < PATIENCE, f"still {seen!r}"
+        time.sleep(min(max(_SHORT, waited / 8), _LONG))
     return seen

@@ -31,6 +31,7 @@ from tests.servers import PATIENCE
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 LONG = PATIENCE  # seconds after which a test stops waiting
+_CORES: dict[str, psutil.Process] = {}  # by address
 
 
 @contextmanager
@@ -51,6 +52,7 @@ def running_core(
             pipe.write(json.dumps(settings) + "\n")
             pipe.flush()
             address = pipe.readline().rpartition(" ")[2].strip()
+            _CORES[address] = psutil.Process(process.pid)
             if ready:
                 _await_ready(address)
             yield address
@@ -195,15 +197,8 @@ def answers_alone(core: str, gateway: Gateway) -> bool:
 
 
 def core_process(address: str) -> psutil.Process:
-    """Return the process of a running core."""
-    port = int(address.rpartition(":")[2])
-    [process] = {
-        psutil.Process(found.pid)
-        for found in psutil.net_connections("tcp")
-        if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
-        if found.pid is not None  # as of a process of another user
-    }
-    return process
+    """Return the process of a core that `running_core` runs."""
+    return _CORES[address]
 
 
 @asynccontextmanager

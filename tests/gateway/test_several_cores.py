@@ -23,7 +23,7 @@ from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from tests.client.both import Waiting
-from tests.gateway.programs import LONG, core_process, running_core, running_gateway
+from tests.gateway.programs import LONG, running_core, running_gateway
 from tests.gateway.reading import EVENTS, reading
 from tests.gateway.scripted import Failure
 from tests.polling import eventually
@@ -71,7 +71,7 @@ class TwoCores:
 
     @contextmanager
     def suspended(self, address: str) -> Iterator[None]:
-        process = core_process(address)
+        process = psutil.Process(self.programs[address].process.pid)
         process.suspend()
         try:
             yield
