@@ -27,7 +27,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # How long an example takes says more about the machine than about the program. With
 # FAULTS=full there are many more examples, unless a test says how many it needs.
-settings.register_profile("untimed", deadline=None, max_examples=times(50, 1000))
+settings.register_profile("untimed", deadline=None, max_examples=times(25, 1000))
 settings.load_profile("untimed")
 
 # A new client of httpx reads the certificates of all authorities, in 25 ms of CPU, also for plain

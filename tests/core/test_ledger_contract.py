@@ -33,6 +33,7 @@ from sessiongate.core.place import id_of, place_of, time_of
 from sessiongate.v1.history_service_pb2 import EndReason, GapReason, PastSession
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine, running_engine
+from tests.faults.scale import times
 
 SECOND = 10**9
 NOON = 1_700_000_000 * SECOND
@@ -43,6 +44,7 @@ ALL = PageSize(10**6, 10**9)
 class Keeper:
     """Opens one ledger, again and again, and shows it a clock."""
 
+    kind: str
     url: str
     now: int = NOON
     policy: HistoryPolicy = field(default_factory=HistoryPolicy)
@@ -55,7 +57,9 @@ class Keeper:
 
 KINDS = ("file", "memory", "postgresql")
 LASTING = ("file", "postgresql")  # outlive a core: they are the same when they are opened again
-EXAMPLES = {"file": 15, "memory": 15, "postgresql": 4}  # of histories, each in a new ledger
+# Histories, each in a new ledger. A server takes ten times as long for each.
+EXAMPLES = {"file": times(15, 200), "memory": times(15, 200), "postgresql": times(2, 40)}
+LIVES = {"file": 150, "memory": 150, "postgresql": 60}
 STATED = ("file", "memory")  # use an id that a document states, if it is free
 
 
@@ -75,12 +79,12 @@ def new(request: pytest.FixtureRequest) -> Iterator[Open]:
 
     def make(kind: str) -> Keeper:
         if kind == "memory":
-            return Keeper("sqlite://")
+            return Keeper(kind, "sqlite://")
         if kind == "file":
             folder = folders.enter_context(tempfile.TemporaryDirectory())
-            return Keeper(f"sqlite:///{folder}/ledger.db")
+            return Keeper(kind, f"sqlite:///{folder}/ledger.db")
         engine: Engine = request.getfixturevalue("engine")
-        return Keeper(engine.url(engine.database()))
+        return Keeper(kind, engine.url(engine.database()))
 
     with folders:
         yield make
@@ -387,8 +391,8 @@ def test_who_was_connected_is_found_in_each_order_page_by_page(keeper: Keeper) -
     chance = random.Random(1)
 
     async def work(ledger: Ledger) -> None:
-        lives = await lived(ledger, 150)
-        for _ in range(60 if keeper.url.startswith("sqlite") else 12):
+        lives = await lived(ledger, LIVES[keeper.kind])
+        for _ in range(12 if keeper.kind == "postgresql" else 60):
             start = NOON + chance.randrange(1200) * SECOND
             end = start + chance.choice([1, SECOND, 60 * SECOND, 5000 * SECOND])
             by_end, descending = chance.random() < 0.5, chance.random() < 0.5
@@ -455,7 +459,7 @@ def test_a_page_is_bounded_in_bytes_and_has_at_least_one_session(keeper: Keeper)
 
 def test_counts_are_those_of_the_lists(keeper: Keeper) -> None:
     async def work(ledger: Ledger) -> None:
-        await lived(ledger, 150)
+        await lived(ledger, LIVES[keeper.kind])
         moments = Moments(NOON, 37 * SECOND, 40)
         counts = [dict[str | None, int]() for _ in range(moments.number)]
 

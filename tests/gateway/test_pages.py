@@ -23,7 +23,7 @@ BASE = "http://localhost:8989"
 FILTERS = ("id=ge(20)", '/attributes/user="user1"', "attributes/port=lt(5030)")
 ORDERS = ("id", "-id", "user", "-connected,user", "state,-memory.total", "client.cipher,-port")
 FEW = settings(
-    max_examples=times(10, 250),  # of up to 60 pages each
+    max_examples=times(5, 250),  # of up to 60 pages each
     # The programs behind the fixture only answer: no example changes them.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
