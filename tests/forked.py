@@ -83,6 +83,16 @@ def command(
     _become(arguments, environment, *opened)
 
 
+def at_terminal(
+    arguments: Sequence[str], environment: Mapping[str, str], terminal: Connection
+) -> None:
+    """Become the command at a terminal, with this environment."""
+    os.dup2(terminal.fileno(), 0)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # by lines, as at a terminal
+    _become(arguments, environment, terminal.fileno(), terminal.fileno())
+
+
 def _become(
     arguments: Sequence[str], environment: Mapping[str, str], output: int, errors: int
 ) -> None:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
+from multiprocessing.connection import Connection
 
-from tests.program import COMMAND, environment
+from tests import forked
+from tests.program import PATIENCE, environment
 
 
 def at_terminal(*arguments: str, **variables: str) -> str:
     """Return what the command writes to a terminal."""
     here, there = pty.openpty()
     variables = {"TERM": "xterm", "COLUMNS": "80", **variables}
-    with subprocess.Popen(
-        [COMMAND, *arguments], env=environment(**variables), stdin=there, stdout=there, stderr=there
-    ) as process:
-        os.close(there)
+    try:
+        with Connection(there) as terminal:
+            process = forked.FORKING.Process(
+                target=forked.at_terminal, args=(arguments, environment(**variables), terminal)
+            )
+            process.start()
         written = b""
-        try:
-            while part := read_terminal(here):
-                written += part
-            assert process.wait() == 0
-        finally:
-            os.close(here)
+        while part := read_terminal(here):
+            written += part
+        process.join(PATIENCE)
+        assert process.exitcode == 0, written
+    finally:
+        os.close(here)
     return written.decode()
 
 
