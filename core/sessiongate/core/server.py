@@ -162,6 +162,7 @@ class Core:
             rehearsal = None  # it was for another start
         if rehearsal is not None:
             self.table = rehearsal.table
+            log.info("going on with %d sessions that were rehearsed", len(self.table))
         else:
             revision = max(now, ceiling)
             await ledger.reserve(revision)

@@ -1,0 +1,68 @@
+"""The start that a core reserves while it stands by, and the ids that it finds in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from sessiongate.core.fleet.member import MemberEntry
+from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.fleet.standby_start import StandbyStart
+from sessiongate.core.ledger.past import Opening
+from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.ledger.postgresql.starts import ReservedStart
+from sessiongate.v1.session_pb2 import Session
+from tests.core.engines import running_engine
+
+KEYS = ["\0 \x01", "é", *map(str, range(12_000))]
+
+
+async def next_revision(url: str, reserved: ReservedStart | None = None) -> int:
+    """Return where the revisions begin of a core that has just become active."""
+
+    def opening(ledger: PostgresqlLedger) -> None:
+        ledger.pen.reserved = reserved
+
+    ledger = await PostgresqlLedger.open(url, now=time.time_ns, opening=opening)
+    try:
+        return await ledger.ceiling()
+    finally:
+        await ledger.close()
+
+
+def test_a_core_that_stands_by_reserves_its_next_start() -> None:
+    async def main(url: str) -> None:
+        ledger = await PostgresqlLedger.open(url, now=time.time_ns)
+        openings = [Opening(key, 5, session=Session(service="x")) for key in KEYS[:-1000]]
+        await ledger.record("a", opened=openings, closed=[], incarnation=None)
+        first, held = await ledger.ceiling(), await ledger.held()
+        membership = Membership(url, MemberEntry("core-b", "default"), 5.0)
+        try:
+            await membership.join()
+            start = await StandbyStart.next(membership, None)
+            assert start.revision > first
+            assert start.is_reserved(start.revision + 1)
+            assert not start.is_reserved(start.revision + (1 << 40))
+            assert await StandbyStart.next(membership, start) is start
+            assert await start.places("a", KEYS) == held["a"]
+            assert await start.places("b", KEYS) == {}
+            await ledger.close()
+            used = start.reserved
+            assert await next_revision(url, used) == start.revision
+            # Another server, such as one that has restarted, may not know of it any longer.
+            other = replace(used.server, timeline=used.server.timeline + 1)
+            lost = StandbyStart(membership, replace(used, server=other))
+            following = await StandbyStart.next(membership, lost)
+            later = [await next_revision(url), await next_revision(url, lost.reserved)]
+            unknown = replace(used, instance=used.instance + 1000)  # as after a backup
+            later.append(await next_revision(url, unknown))
+            assert [start.revision, following.revision, *later] == sorted(
+                {start.revision, following.revision, *later}
+            )
+            assert later[-1] < unknown.revision
+        finally:
+            await membership.close()
+
+    with running_engine() as engine:
+        asyncio.run(main(engine.url(engine.database())))
