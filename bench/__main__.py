@@ -59,7 +59,7 @@ def _measure(options: argparse.Namespace, findings: Findings) -> None:
         rounds.measure(plan, findings.figures, _say)
     if paths:
         _say("with churn, to without")
-        findings.churn = churned.measure(CHURNING, paths, options.rounds, options.seconds, _say)
+        findings.churned = churned.measure(CHURNING, paths, options.rounds, options.seconds, _say)
     if "grpc" in options.only:
         _say("gRPC")
         findings.calls = core_rpc.measure(2 * options.rounds - 1, options.seconds / 2)

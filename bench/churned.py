@@ -8,92 +8,114 @@ apart differed by more than churn costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
 import psutil
 
 from bench.checks import Asked, Checks
 from bench.load import wrk
-from bench.programs import Program
+from bench.paths import ALL
+from bench.programs import BenchError
 from bench.stack import GATEWAY, Stack, Stage, standing
 
-# Rates with churn, to those without just before or after, by path.
-Ratios: TypeAlias = Mapping[str, Sequence[float]]
-
-# Seconds that programs have after they were stopped: a source replaces then what was due meanwhile,
-# and a gateway's copy becomes current again.
+# Seconds that programs have at least after they were stopped: a source replaces then what was due
+# meanwhile, and a gateway's copy becomes current again.
 _RESUMING = 3.0
+
+
+@dataclass(slots=True)
+class Churned:
+    """Rates with churn, to those without just before or after, by path."""
+
+    ratios: dict[str, Sequence[float]] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)  # why a path was not measured
+
+    def medians(self) -> dict[str, float]:
+        """Return the median of the ratios by path, of those that were measured."""
+        return {path: median(ratios) for path, ratios in self.ratios.items()}
+
+    def least(self) -> float | None:
+        """Return the least of the medians; None unless all paths were measured."""
+        return None if self.faults else min(self.medians().values(), default=None)
 
 
 def measure(
     stage: Stage, paths: Sequence[str], rounds: int, seconds: int, report: Callable[[str], None]
-) -> Ratios:
-    """Return two ratios a round for each path. Raises `BenchError`."""
-    with (
-        TemporaryDirectory(prefix="bench-") as still,
-        TemporaryDirectory(prefix="bench-") as churning,
-        standing(replace(stage, churning=False), [GATEWAY], Path(still)) as calm,
-        standing(replace(stage, churning=True), [GATEWAY], Path(churning)) as busy,
-    ):
-        found: dict[str, Sequence[float]] = {}
-        checks = (
-            Checks(replace(stage, churning=False), calm),
-            Checks(replace(stage, churning=True), busy),
-        )
-        asked = {
-            path: [
-                check.ask(path, GATEWAY, stack.servers[GATEWAY].address)
-                for check, stack in zip(checks, (calm, busy), strict=True)
-            ]
-            for path in paths
-        }
-        for path, (without, with_churn) in asked.items():
-            ratios = [
-                ratio
-                for _ in range(rounds)
-                for ratio in _round(calm, without, busy, with_churn, seconds)
-            ]
-            report(f"  {path:20} {median(ratios):10.2f}")
-            found[path] = ratios
-        return found
+) -> Churned:
+    """Measure two ratios a round for each path. Raises `BenchError` if nothing starts."""
+    found = Churned()
+    with _gateway(stage, churning=False) as calm, _gateway(stage, churning=True) as busy:
+        for path in paths:
+            try:
+                asked = calm.ask(path), busy.ask(path)
+                pairs = (_round(calm, busy, *asked, seconds) for _ in range(rounds))
+                found.ratios[path] = [ratio for pair in pairs for ratio in pair]
+            except BenchError as error:
+                found.faults[path] = str(error)
+                report(f"  {path}: {error}")
+            else:
+                report(f"  {path:20} {median(found.ratios[path]):10.2f}")
+    return found
 
 
-def _round(
-    calm: Stack, without: Asked, busy: Stack, with_churn: Asked, seconds: int
-) -> Iterator[float]:
-    """Yield the ratios of a load before churn, and of one after."""
-    with _stopped(busy):
-        before = _rate(calm, without, seconds)
-    time.sleep(_RESUMING)
-    first, second = (_rate(busy, with_churn, seconds) for _ in range(2))
-    yield first / before
-    with _stopped(busy):
-        yield second / _rate(calm, without, seconds)
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """A gateway in front of a core of its own."""
 
+    stage: Stage
+    stack: Stack
 
-def _rate(stack: Stack, asked: Asked, seconds: int) -> float:
-    return wrk(stack.servers[GATEWAY].address, asked, seconds).rate
+    @property
+    def address(self) -> str:
+        return self.stack.servers[GATEWAY].address
+
+    def ask(self, path: str) -> Asked:
+        """Check the response on a path. Raises `BenchError`."""
+        return Checks(self.stage, self.stack).ask(path, GATEWAY, self.address)
+
+    def rate(self, asked: Asked, seconds: int) -> float:
+        """Return the responses a second under load. Raises `BenchError`."""
+        return wrk(self.address, asked, seconds).rate
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the gateway's and the core's processes until the context ends."""
+        programs = (self.stack.servers[GATEWAY].program, self.stack.core)
+        processes = [process for program in programs for process in program.processes()]
+        try:
+            for process in processes:
+                process.suspend()
+            yield
+        finally:
+            for process in reversed(processes):
+                with suppress(psutil.NoSuchProcess):  # it has ended, as the next load will show
+                    process.resume()
 
 
 @contextmanager
-def _stopped(stack: Stack) -> Iterator[None]:
-    """Stop the programs of a stack until the context ends."""
-    programs: Sequence[Program] = [
-        *(server.program for server in stack.servers.values()),
-        stack.core,
-    ]
-    processes = [process for program in programs for process in program.processes()]
-    try:
-        for process in processes:
-            process.suspend()
-        yield
-    finally:
-        for process in reversed(processes):
-            with suppress(psutil.NoSuchProcess):  # what it was measured for reports that
-                process.resume()
+def _gateway(stage: Stage, *, churning: bool) -> Iterator[_Gateway]:
+    stage = replace(stage, churning=churning)
+    with (
+        TemporaryDirectory(prefix="bench-") as folder,
+        standing(stage, [GATEWAY], Path(folder)) as stack,
+    ):
+        yield _Gateway(stage, stack)
+
+
+def _round(
+    calm: _Gateway, busy: _Gateway, without: Asked, with_churn: Asked, seconds: int
+) -> tuple[float, float]:
+    """Return the ratios of one load to that before, and of the next one to that after."""
+    with busy.stopped():
+        before = calm.rate(without, seconds)
+    time.sleep(_RESUMING)
+    busy.ask(ALL)  # which waits until the copy answers
+    first, second = (busy.rate(with_churn, seconds) for _ in range(2))
+    with busy.stopped():
+        after = calm.rate(without, seconds)
+    return first / before, second / after

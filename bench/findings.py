@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
 
 from bench.changes import INTERVAL, Recovery
-from bench.churned import Ratios
+from bench.churned import Churned
 from bench.collecting import Cost
 from bench.core_rpc import EMPTY, Figure
 from bench.grpc_calls import BARE as BARE_GRPC
@@ -29,7 +28,7 @@ class Findings:
     """The findings of a run; times are in seconds."""
 
     figures: Figures = field(default_factory=Figures)
-    churn: Ratios = field(default_factory=dict)
+    churned: Churned = field(default_factory=Churned)
     calls: Sequence[Figure] = ()  # of the core's gRPC service, the empty one first
     compared: Mapping[str, Rates] = field(default_factory=dict)  # by method, to a bare server
     delays: dict[Stage, list[float]] = field(default_factory=dict)  # from source to REST, sorted
@@ -40,17 +39,13 @@ class Findings:
     @property
     def has_faults(self) -> bool:
         """Whether something could not be measured."""
-        return bool(self.figures.faults or self.scale.faults)
+        return bool(self.figures.faults or self.churned.faults or self.scale.faults)
 
     def against(self, path: str, server: str, stage: Stage = STILL) -> float | None:
         """Return the ratio of the gateway's rate to another server's on the same path."""
         return _ratio(
             self.figures.rate(path, GATEWAY, stage), self.figures.rate(path, server, stage)
         )
-
-    def churned(self) -> dict[str, float]:
-        """Return the ratio of the gateway's rate with churn to that without, by path."""
-        return {path: median(ratios) for path, ratios in self.churn.items()}
 
     def doubled(self) -> dict[str, float]:
         """Return how many times as many answers two workers on two CPUs give as one, by path.
@@ -204,7 +199,7 @@ TARGETS = (
         "same numbers under 5% churn a second, to those without (the least of them)",
         0.9,
         "",
-        lambda f: min(f.churned().values(), default=None),
+        lambda f: f.churned.least(),
     ),
     Target(
         "change at the source to REST, beyond the source's own interval, p99",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from bench.changes import INTERVAL
+from bench.churned import Churned
 from bench.core_rpc import EMPTY
 from bench.filtering import EACH
 from bench.findings import CHURNING, STILL, TARGETS, Findings, percentile
@@ -163,10 +164,9 @@ def _row(findings: Findings, cell: Cell) -> Sequence[str]:
 
 
 def _others(findings: Findings) -> Iterator[str]:
-    if churned := findings.churned():
-        yield f"## The gateway under churn, to itself without, at {CHURNING.sessions:,}\n"
-        rows = ((_NAMES[path], f"{ratio:.2f}") for path, ratio in churned.items())
-        yield _table(("path", "ratio"), rows)
+    if findings.churned.ratios or findings.churned.faults:
+        yield f"## The gateway under churn, to another without, at {CHURNING.sessions:,}\n"
+        yield _table(("path", "ratio"), _churned(findings.churned))
     if doubled := findings.doubled():
         yield f"## Two workers on two CPUs, to one on one, at {STILL.sessions:,}\n"
         rows = ((_NAMES[path], f"{ratio:.2f}") for path, ratio in doubled.items())
@@ -208,6 +208,13 @@ def _others(findings: Findings) -> Iterator[str]:
     if findings.scale.figures or findings.scale.faults:
         yield "## At scale\n"
         yield _table(("", "measured"), _scale(findings.scale))
+
+
+def _churned(churned: Churned) -> Iterator[Sequence[str]]:
+    for path, ratio in churned.medians().items():
+        yield _NAMES[path], f"{ratio:.2f}"
+    for path, fault in churned.faults.items():
+        yield _NAMES[path], f"not measured: {_excerpt(fault)}"
 
 
 def _compared(findings: Findings) -> Iterator[Sequence[str]]:

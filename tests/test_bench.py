@@ -7,12 +7,13 @@ import asyncio
 import pytest
 from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # has no stubs
 
+from bench.churned import Churned
 from bench.envoy import ROUTES, annotated
 from bench.findings import STILL, TARGETS, Findings
 from bench.grpc_calls import BARE, CORE, GET, GUARDED, Rates
 from bench.load import Load
 from bench.measures import FULL, QUICK
-from bench.paths import ONE
+from bench.paths import ONE, PAGE
 from bench.recordings import ANSWERS, KINDS
 from bench.report import render
 from bench.rounds import Cell, Sample
@@ -103,3 +104,14 @@ def test_calls_are_compared_round_by_round() -> None:
 
     assert "| GetSession | 2,000 | 100 | 1,600 | 0.80 | 100 | 1,000 | 0.50 | 100 |" in report
     assert report.count("not measured") == len(TARGETS) - 2
+
+
+def test_a_path_that_was_not_measured_under_churn_leaves_the_target_unmeasured() -> None:
+    whole = Findings(churned=Churned({ONE: [0.5, 0.9, 1.5], PAGE: [1.0]}))
+    part = Findings(churned=Churned({ONE: [0.9]}, {PAGE: "1 of 2\nfailed"}))
+
+    assert "| one session | 0.90 |\n| page of 100 | 1.00 |" in render(whole, [], "")
+    assert render(whole, [], "").count("not measured") == len(TARGETS) - 1
+    assert "| page of 100 | not measured: 1 of 2 failed |" in render(part, [], "")
+    assert render(part, [], "").count("not measured") == len(TARGETS) + 1
+    assert part.has_faults
