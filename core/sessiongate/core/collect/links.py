@@ -39,7 +39,7 @@ class SessionTcpLinks(NamedTuple):
 
 
 def stated_by(ident: int, item: Observed) -> list[Stated]:
-    """Return the TCP links that a session states, if any."""
+    """Return the TCP links that a session with this id states, if any."""
     if item.accepted is None and not item.opened:
         return []
     return [(ident, SessionTcpLinks(item.accepted, item.opened))]
@@ -89,6 +89,7 @@ class Links:
         # By id, the last of those of sessions that have none any longer.
         self._former_upstream: dict[int, int] = {}
         self._former_downstream: dict[int, int] = {}
+        self.changes = 0  # grows with each change of what sessions are linked to
 
     def of(self, ident: int) -> Linked:
         """Return the ids of the sessions that a session is linked to, ascending."""
@@ -132,6 +133,7 @@ class Links:
         for name in names:
             self._pair(name, touched)
         changed = [pair for pair, more in touched.items() if self._count(pair, more)]
+        self.changes += len(changed)
         for proxy, server in changed:
             change = set.add if (proxy, server) in self._pairs else set.discard
             for neighbours, former, one, other in (

@@ -6,24 +6,26 @@ what it was made from, and is made again if that has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import NamedTuple
 
-from google.protobuf.message import Message
-
+from sessiongate.core.collect.first import First
 from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
-from sessiongate.core.collect.links import Linked, Links
+from sessiongate.core.collect.links import UNLINKED, Linked, Links
 from sessiongate.core.collect.scopes import SourceScopes
-from sessiongate.core.collect.truncation import link, truncate
+from sessiongate.core.collect.truncation import is_cut, link, truncate
+from sessiongate.core.ledger.past import Opening
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.moments import is_storable
-from sessiongate.core.table.draft import Draft
+from sessiongate.core.table.draft import Draft, unassigned
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Activity, Session
+from sessiongate.v1.times import nanoseconds_of
 
 MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 
@@ -31,10 +33,25 @@ MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 class Ready(NamedTuple):
     """A session that may have changed, and the state that it was compared with."""
 
-    session: Session
+    ident: int
+    session: Session | None  # None: as the draft has it
     row: Row | None  # what the table had
     linked: Linked
     draft: Draft | None  # None if it equals what the table had
+
+    @property
+    def size(self) -> int:
+        """The size of what the table had, and of what it is to have."""
+        shown = 0 if self.row is None else len(self.row.piece)
+        return shown + (0 if self.draft is None else len(self.draft.body))
+
+    @property
+    def decoded(self) -> Session:
+        """The session."""
+        if self.session is not None:
+            return self.session
+        assert self.draft is not None  # noqa: S101 - else nothing would have been prepared
+        return Session.FromString(self.draft.body)
 
 
 class Preparation:
@@ -58,19 +75,56 @@ class Preparation:
         # The ids of those of its sessions, by key, that the ones to prepare wait for.
         self.blockers: Mapping[str, int] = {}
 
-    def ready(self, key: str, item: Observed, place: int) -> Ready:
-        """Compare an observed session, at its place in the table, with what the table has."""
-        row = self._table.row(id_of(place))
+    def opening(
+        self, key: str, item: Observed, now: Callable[[], int]
+    ) -> tuple[Opening, First | None]:
+        """Return what the ledger is told of a new session, and what was prepared of it.
+
+        It began ``now`` unless it says when.
+        """
+        first = First.of(item, self._source, self._scopes, self._max_session, now)
+        if first is not None:
+            opening = first.opening(key)
+        else:
+            session = item.session
+            began = _stated_start(session)
+            opening = Opening(key, now() if began is None else began, item.stated_id, session)
+        untrack(opening)
+        return opening, first
+
+    def ready(self, key: str, item: Observed, place: int, first: First | None = None) -> Ready:
+        """Compare an observed session, at its place in the table, with what the table has.
+
+        Use what was prepared of it when it was seen ``first``.
+        """
+        ident = id_of(place)
+        row = self._table.row(ident)
+        if first is not None and row is None and self._links.of(ident) == UNLINKED:
+            return Ready(ident, None, None, UNLINKED, first.draft(place))
         known = None if row is None else row.session
-        return self._compared(self._complete(key, item, place, known), row, known)
+        session = self._complete(key, item, place, known)
+        if row is None and self._links.of(ident) == UNLINKED:
+            link(session, (), (), self._max_session)
+            draft = Draft.of(session, place)
+            if not is_cut(len(draft.body), self._max_session):
+                return Ready(ident, session, None, UNLINKED, draft)
+        return self._compared(truncate(session, self._max_session), row, known)
+
+    def drafts(self, ready: Sequence[Ready], *, is_still: bool) -> list[Draft]:
+        """Return the drafts to show now, of the sessions that have changed.
+
+        Nothing has changed since they were prepared if all ``is_still`` as it was.
+        """
+        if is_still:
+            return [each.draft for each in ready if each.draft is not None]
+        return [*filter(None, map(self.draft, ready))]
 
     def draft(self, ready: Ready) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
-        ident = ready.session.id
-        row = self._table.row(ident)
-        if row is not ready.row or self._links.of(ident) != ready.linked:
+        row = self._table.row(ready.ident)
+        if row is not ready.row or self._links.of(ready.ident) != ready.linked:
             known = None if row is None else row.session
-            ready = self._compared(ready.session, row, known)
+            ready = self._compared(ready.decoded, row, known)
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
@@ -93,50 +147,62 @@ class Preparation:
             session.identity_revision = known.identity_revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
-                return Ready(session, row, linked, None)
-        return Ready(session, row, linked, Draft.of(session))
+                return Ready(session.id, session, row, linked, None)
+        return Ready(session.id, session, row, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, place: int, known: Session | None) -> Session:
-        """Return the observed session with the core's additions, except links."""
+        """Return the observed session, uncut, with the core's additions, except links."""
         session = item.session
         if session.id:  # prepared before: a draft may own that object
             session = Session()
             session.CopyFrom(item.session)
             # The core's additions do not count towards its size.
-            link(session, (), (), self._max_session)
+            link(unassigned(session), (), (), self._max_session)
         elif item.unreadable:
             self._last_known.fill_in(key, item, known)
-        if session.HasField("activity"):
+        self._clear(session, item)
+        if item.blocked_by and session.HasField("activity"):
             self._set_blockers(session.activity, item.blocked_by)
-        _clear_unstorable(session)
-        if self._scopes is not None:
-            self._scopes.state(session, item.accepted, item.opened)
         session.id = id_of(place)
         session.source = self._source
         start = session.connect_time
-        start.seconds, start.nanos = divmod(time_of(place), 10**9)
+        start.seconds, start.nanos = divmod(time_of(place), 1_000_000_000)
         if item.stated_id == session.id:  # add nothing to a session that keeps its own id
             session.ClearField("native_id")
-        return truncate(session, self._max_session)
+        return session
 
-    def _set_blockers(self, activity: Activity, keys: Iterable[str]) -> None:
+    def _clear(self, session: Session, item: Observed) -> None:
+        """Clear what the core states, and what no reader could take; state TCP links, if any."""
+        if session.HasField("activity"):
+            session.activity.ClearField("blocked_by_ids")
+        _clear_unstorable(session)
+        if self._scopes is not None:
+            self._scopes.state(session, item.accepted, item.opened)
+
+    def _set_blockers(self, activity: Activity, keys: Sequence[str]) -> None:
         found = {ident for key in keys if (ident := self.blockers.get(short(key))) is not None}
-        del activity.blocked_by_ids[:]
         activity.blocked_by_ids.extend(nsmallest(MAX_BLOCKERS, found))
 
 
 def _clear_unstorable(session: Session) -> None:
     """Clear times that no reader of the session could take; its start is set from the ledger."""
-    _clear_times(session, "last_active_time")
+    if session.HasField("last_active_time") and not is_storable(session.last_active_time):
+        session.ClearField("last_active_time")
     if session.HasField("activity"):
-        _clear_times(session.activity, "since_time", "transaction_start_time")
+        activity = session.activity
+        if activity.HasField("since_time") and not is_storable(activity.since_time):
+            activity.ClearField("since_time")
+        start = "transaction_start_time"
+        if activity.HasField(start) and not is_storable(activity.transaction_start_time):
+            activity.ClearField(start)
     for query in session.queries or ():
         for name in ("receive_time", "complete_time"):
             if not is_storable(getattr(query, name)):
                 query.ClearField(name)
 
 
-def _clear_times(message: Message, *names: str) -> None:
-    for name in names:
-        if message.HasField(name) and not is_storable(getattr(message, name)):
-            message.ClearField(name)
+def _stated_start(session: Session) -> int | None:
+    """Return when a session began, in nanoseconds since the epoch, if that can be stored."""
+    if session.HasField("connect_time") and is_storable(session.connect_time):
+        return nanoseconds_of(session.connect_time)
+    return None

@@ -19,18 +19,18 @@ from sessiongate.core.collect.blocking import waited_for, waits_for
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.endings import Endings
+from sessiongate.core.collect.first import First
 from sessiongate.core.collect.incarnation import Incarnation
 from sessiongate.core.collect.shared import Shared
-from sessiongate.core.collect.showing import Entry, Showing
+from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.place import id_of, place_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Target
-from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
-from sessiongate.v1.times import nanoseconds_of
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class _Plan:
     ended: Sequence[str]  # keys
     missing: Sequence[str]  # keys that are missing from now on, unless they have ended
     openings: Sequence[Opening]  # in the order of `fresh`
+    firsts: Sequence[First | None]  # what was prepared of those
     closed: Sequence[Closing]
 
     def left(self) -> Iterator[str]:
@@ -209,7 +210,7 @@ class Reconciler:
         known: Mapping[str, int] = {} if replaced else held
         new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
         former: dict[str, str] = {}
-        if any(item.former in known for _, item in new if item.former):
+        if known and await kept(lambda pair: pair[1].former in known, new, pace):
             free = {*ended, *missing}
             for key, item in new:
                 if item.former in free:
@@ -217,8 +218,17 @@ class Reconciler:
                     former[key] = item.former
             ended = [key for key in ended if key in free]
             missing = [key for key in missing if key in free]
-        opened = await kept(lambda pair: pair[0] not in former, new, pace)
-        openings = await mapped(lambda pair: self._opening(*pair), opened, pace)
+        opened = await kept(lambda pair: pair[0] not in former, new, pace) if former else new
+        openings: list[Opening] = []
+        firsts: list[First | None] = []
+        untrack(openings)
+        untrack(firsts)
+        for key, item in opened:
+            opening, first = self._showing.preparation.opening(key, item, self._now)
+            openings.append(opening)
+            firsts.append(first)
+            if pace.is_due:
+                await pace.rest()
         gone = [*ended, *filter(held.__contains__, found.fresh)] if replaced else ended
         closing = partial(
             self._endings.closing,
@@ -227,7 +237,7 @@ class Reconciler:
             continues=self._continues,
         )
         closed = await mapped(closing, gone, pace)
-        return _Plan(found.fresh, former, ended, missing, openings, closed)
+        return _Plan(found.fresh, former, ended, missing, openings, firsts, closed)
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
         """Return the keys that an incomplete observation lacks and that are stale."""
@@ -315,27 +325,16 @@ class Reconciler:
         """Yield what becomes of each session, so that as many end as begin at any time."""
         held, done = self._showing.held, 0
         ends = (Entry(key, None, held[key], key) for key in plan.ended)
-        opened = zip(plan.openings, ids, strict=True)
-        opening, ident = next(opened, (None, 0))
+        opened = zip(plan.openings, ids, plan.firsts, strict=True)
+        opening, ident, first = next(opened, (None, 0, None))
         for number, (key, item) in enumerate(plan.fresh.items(), 1):
             former = plan.former.get(key, key)
             if opening is not None and opening.key == key:
-                yield Entry(key, item, place_of(opening.connect_time, ident), key)
-                opening, ident = next(opened, (None, 0))
+                yield Entry(key, item, place_of(opening.connect_time, ident), key, first)
+                opening, ident, first = next(opened, (None, 0, None))
             else:
                 yield Entry(key, item, held[former], former)
             while done * len(plan.fresh) < number * len(plan.ended):
                 yield next(ends)
                 done += 1
         yield from ends
-
-    def _opening(self, key: str, item: Observed) -> Opening:
-        session = item.session
-        stated = session.connect_time if session.HasField("connect_time") else None
-        if stated is not None and is_storable(stated):
-            start = nanoseconds_of(stated)
-        else:
-            start = self._now()
-        opening = Opening(key, start, item.stated_id, session)
-        untrack(opening)
-        return opening

@@ -15,7 +15,8 @@ from sessiongate.core.collect.blocking import waited_for
 from sessiongate.core.collect.difference import difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.scopes import Scopes
-from sessiongate.core.collect.showing import Entry, Showing
+from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, SourceConfig

@@ -11,53 +11,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, filterfalse, islice
 from operator import indexOf
-from typing import NamedTuple
 
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, Stated, stated_by
 from sessiongate.core.collect.preparation import Preparation, Ready
 from sessiongate.core.collect.scopes import SourceScopes
+from sessiongate.core.collect.step import Effects, Entry, SourceStep
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace, kept
 from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.table.encoding import piece
+from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Session
 
-
-class Entry(NamedTuple):
-    """What becomes of one session."""
-
-    key: str
-    item: Observed | None  # None if it ends
-    place: int  # `core.place`; the one that it had if it ends
-    former: str  # its key so far
-
-
-class _Step:
-    """Changes that become visible together."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.ready: list[Ready] = []  # those of them that do not end
-        self.bytes = 0
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.entries) >= STEP_CHANGES or self.bytes >= STEP_BYTES
-
-
-class _Effects:
-    """What a step does to links and the table."""
-
-    def __init__(self) -> None:
-        self.withdrawn: list[Stated] = []
-        self.added: list[Stated] = []
-        self.removals: list[int] = []
+_AT_ONCE = 8  # sessions that are prepared before a rest may be due
 
 
 class Showing:
@@ -82,7 +54,7 @@ class Showing:
         self._table = table
         self._revisions = revisions
         self._links = links
-        self._preparation = Preparation(source, table, links, max_session, scopes)
+        self.preparation = Preparation(source, table, links, max_session, scopes)
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
@@ -190,7 +162,7 @@ class Showing:
             self._hide_some()
 
     def _hide_some(self) -> None:
-        effects, size = _Effects(), 0
+        effects, size = Effects(), 0
         while self._hiding and len(effects.removals) < STEP_CHANGES and size < STEP_BYTES:
             key, item = self._hiding.popitem()
             ident = id_of(self.held[key])
@@ -199,13 +171,14 @@ class Showing:
             size += len(self._table.piece(ident) or b"")
             self.absent[key] = self.absent.pop(key, self._stale_since)
             self._table.unseen[ident] = self._source
-        self._change(effects, ())
+        self._change(effects, SourceStep(self._seen))
 
     def miss(self, key: str, since: float) -> None:
         """Record that a session was last observed ``since``; it stays in the table."""
         item = self.shown.get(key)
         if item is not None and item in self.stated:
-            self._unstate(item)
+            self.stated.discard(item)
+            self.unreadable.discard(item)
             self.absent[key] = since
 
     async def show(self, entries: Iterator[Entry], blockers: Mapping[str, int], pace: Pace) -> None:
@@ -214,63 +187,67 @@ class Showing:
         ``blockers`` are the ids of the listed sessions, by key, that these wait for.
         """
         self._pending = entries
-        self._preparation.blockers = blockers
+        self.preparation.blockers = blockers
         await self.show_rest(pace)
 
     async def show_rest(self, pace: Pace) -> None:
         """Show what is left of the last `show`, if that was interrupted."""
-        again, step = iter(self._prepared), _Step()
+        again, step = iter(self._prepared), SourceStep(self._seen)
         try:
-            for entry in chain(again, self._pending):
+            for number, entry in enumerate(chain(again, self._pending)):
                 step.entries.append(entry)
                 self._prepare(step, entry)
                 if step.is_full:
                     await self._finish(step, pace)
-                    step = _Step()
-                if pace.is_due:
+                    step = SourceStep(self._seen)
+                if number % _AT_ONCE == 0 and pace.is_due:
                     await pace.rest()
             if step.entries:
                 await self._finish(step, pace)
-                step = _Step()
+                step = SourceStep(self._seen)
         finally:
             self._prepared = [*step.entries, *again]
 
-    def _prepare(self, step: _Step, entry: Entry) -> None:
+    @property
+    def _seen(self) -> tuple[int, int]:
+        """The state of table and links: the same as long as nothing changes in either."""
+        return self._table.revision, self._links.changes
+
+    def _prepare(self, step: SourceStep, entry: Entry) -> None:
         """Prepare the last entry of a step; remove it if it changes nothing that is shown."""
-        key, item, place, former = entry
-        ident = id_of(place)
-        step.bytes += len(self._table.piece(ident) or b"")
+        key, item, place, former, first = entry
         if item is None:
+            step.bytes += len(self._table.piece(id_of(place)) or b"")
             return
         before = self.shown.get(key)
         is_known = before is not None and former == key and self.held.get(key) == place
         ready = None
         if item is not before or not is_known or item.blocked_by:
-            ready = self._preparation.ready(key, item, place)
-        is_same = ready is None or ready.draft is None
-        if before and is_known and is_same and stated_by(ident, before) == stated_by(ident, item):
+            ready = self.preparation.ready(key, item, place, first)
+        is_same = before and is_known and (ready is None or ready.draft is None)
+        if before and is_same and stated_by(0, before) == stated_by(0, item):
             step.entries.pop()
-            self._enter(entry, _Effects())
-            self._keep(entry)
+            self._enter(entry, Effects())
+            self._keep(entry, {})
             return
-        ready = ready or self._preparation.ready(key, item, place)
+        ready = ready or self.preparation.ready(key, item, place)
         step.ready.append(ready)
-        step.bytes += len(ready.draft.body) if ready.draft is not None else 0
+        step.bytes += ready.size
 
-    async def _finish(self, step: _Step, pace: Pace) -> None:
+    async def _finish(self, step: SourceStep, pace: Pace) -> None:
         """Make a step visible, once no later start uses its revisions."""
         self.progress()
         await pace.rest()  # other sources' changes become visible in their own steps
         most = 2 * len(step.entries)
         while not self._revisions.is_reserved(self._table.revision + most + len(self._table)):
             await self._revisions.reserve(self._table.revision + most + len(self._table))
-        effects = _Effects()
+        effects = Effects()
         for entry in step.entries:
             self._enter(entry, effects)
         self._note_transactions(step.ready)
-        self._change(effects, step.ready)
+        rows = self._change(effects, step)
         for entry in step.entries:
-            self._keep(entry)
+            self._keep(entry, rows)
 
     def _note_transactions(self, changed: Sequence[Ready]) -> None:
         """Note how long those lasted that have ended."""
@@ -278,33 +255,33 @@ class Showing:
             row = ready.row
             if row is None or row.transaction is None:
                 continue
-            activity = ready.session.activity
+            activity = ready.decoded.activity
             if activity.transaction_start_time.ToNanoseconds() != row.transaction:
                 longest = _longer(self._longest.get(row.id), row.transaction, self._now())
                 if longest is not None:
                     self._longest[row.id] = longest
 
-    def _enter(self, entry: Entry, effects: _Effects) -> None:
+    def _enter(self, entry: Entry, effects: Effects) -> None:
         """Record what becomes of a session, and add its effects."""
-        key, item, place, former = entry
-        before = self.held.get(former)
-        old = self.shown.get(former) or self._hiding.pop(former, None)
-        if before is not None:
+        key, item, place, former, _ = entry
+        withdrawn: list[Stated] = []
+        if (before := self.held.get(former)) is not None:
+            old = self.shown.get(former) or self._hiding.pop(former, None)
             self.absent.pop(former, None)
             self._table.unseen.pop(id_of(before), None)
-        withdrawn: list[Stated] = []
-        if before is not None and old is not None:
-            self._unstate(old)
-            withdrawn = stated_by(id_of(before), old)
-            if item is None or id_of(place) != id_of(before):
-                self._longest.pop(id_of(before), None)
-                effects.removals.append(id_of(before))
-        if item is None or former != key:
-            self.held.pop(former, None)
-            self.shown.pop(former, None)
-        self.waiting.pop(former, None)
-        if item is None or not item.unreadable:
-            self._preparation.forget(former)
+            if old is not None:
+                self.stated.discard(old)
+                self.unreadable.discard(old)
+                withdrawn = stated_by(id_of(before), old)
+                if item is None or id_of(place) != id_of(before):
+                    self._longest.pop(id_of(before), None)
+                    effects.removals.append(id_of(before))
+            if item is None or former != key:
+                self.held.pop(former, None)
+                self.shown.pop(former, None)
+            self.waiting.pop(former, None)
+            if item is None or not item.unreadable:
+                self.preparation.forget(former)
         if item is not None:
             self.held[key] = place
             self.shown[key] = item
@@ -317,25 +294,24 @@ class Showing:
             effects.withdrawn += withdrawn
             effects.added += added
 
-    def _change(self, effects: _Effects, ready: Sequence[Ready]) -> None:
-        """Change links and table in one step."""
+    def _change(self, effects: Effects, step: SourceStep) -> Mapping[int, Row]:
+        """Change links and table in one step; return the rows that are new."""
         linked = self._links.observe(effects.withdrawn, effects.added)
         for ident in effects.removals:
             self._links.forget(ident)
-        drafts = [*filter(None, map(self._preparation.draft, ready))]
-        linked.difference_update(effects.removals, (each.session.id for each in ready))
-        drafts += self._preparation.relinked(linked)
-        self._table.show(drafts, effects.removals)
+        is_still = step.seen == self._seen  # else what they were compared with may have changed
+        drafts = self.preparation.drafts(step.ready, is_still=is_still)
+        if linked:
+            linked.difference_update(effects.removals, (each.ident for each in step.ready))
+            drafts += self.preparation.relinked(linked)
+        return self._table.show(drafts, effects.removals)
 
-    def _keep(self, entry: Entry) -> None:
-        """Share the encoded session with the table."""
-        piece = self._table.piece(id_of(entry.place))
-        if entry.item is not None and piece is not None:
-            entry.item.keep(piece)
-
-    def _unstate(self, item: Observed) -> None:
-        self.stated.discard(item)
-        self.unreadable.discard(item)
+    def _keep(self, entry: Entry, rows: Mapping[int, Row]) -> None:
+        """Share the encoded session with the table, which may have it in these ``rows``."""
+        ident = id_of(entry.place)
+        row = rows.get(ident) or self._table.row(ident)
+        if entry.item is not None and row is not None:
+            entry.item.keep(row.piece)
 
 
 def _longer(longest: int | None, start: int | None, now: int) -> int | None:

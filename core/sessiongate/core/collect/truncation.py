@@ -43,9 +43,9 @@ def truncate(session: Session, limit: int) -> Session:
     filters, and texts above half of that and so on. Its ``truncated`` names the fields. The
     copy has no links. ``limit`` is at least 8192.
     """
-    most = limit - limit // _SHARE
-    if session.ByteSize() <= most:
+    if not is_cut(session.ByteSize(), limit):
         return session
+    most = limit - limit // _SHARE
     # Build it in the opposite order, so that omitted parts take no time.
     cut = _without_lists(session)
     _name(cut, (*_TEXTS, *_ADDING, "filters", *session.truncated))  # room for all of them
@@ -60,19 +60,27 @@ def truncate(session: Session, limit: int) -> Session:
     return cut
 
 
-def leaves_room(session: Session, limit: int) -> bool:
-    """Return whether `truncate` leaves a session as it is, also with an id and a start."""
-    return bool(session.ByteSize() + _PLACE_BYTES <= limit - limit // _SHARE)
+def is_cut(size: int, limit: int) -> bool:
+    """Return whether `truncate` cuts a session of so many bytes."""
+    return size > limit - limit // _SHARE
+
+
+def leaves_room(size: int, limit: int) -> bool:
+    """Return whether `truncate` leaves so many bytes as they are, also with an id and a start."""
+    return not is_cut(size + _PLACE_BYTES, limit)
 
 
 def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], limit: int) -> None:
     """Set a session's links, the lowest ids first, as many as fit within ``limit``."""
-    for name in (*_LINKS, *_OF_TABLE):
-        session.ClearField(name)
-    if session.truncated and any(name in _LINKS for name in session.truncated):
-        _name(session, set(session.truncated).difference(_LINKS))
+    session.ClearField("upstream_ids")
+    session.ClearField("downstream_ids")
+    truncated = session.truncated
+    if truncated and any(name in _LINKS for name in truncated):
+        _name(session, set(truncated).difference(_LINKS))
     if not upstream and not downstream:
         return
+    for name in _OF_TABLE:
+        session.ClearField(name)
     room = max(0, limit - session.ByteSize() - _ADDED_BYTES) // _ID_BYTES
     session.upstream_ids.extend(upstream[:room])
     room -= len(session.upstream_ids)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sessiongate.core.place import place_of
 from sessiongate.core.table.addresses import Remote, remote_of
 from sessiongate.core.table.row import Values
-from sessiongate.v1.session_pb2 import Activity, Session
+from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.times import nanoseconds_of
 
 # Limits of what becomes visible together, so that readers can take it.
@@ -29,27 +29,25 @@ class Draft(NamedTuple):
     is_blocked: bool  # by other sessions
 
     @classmethod
-    def of(cls, session: Session) -> Draft:
-        """Prepare a session as it is now."""
+    def of(cls, session: Session, place: int | None = None) -> Draft:
+        """Prepare a session as it is now; its ``place`` is given if it is known."""
         unassigned(session)
+        ident, has = session.id, session.HasField
+        if place is None:
+            place = place_of(nanoseconds_of(session.connect_time), ident)
+        active = nanoseconds_of(session.last_active_time) if has("last_active_time") else None
         since = transaction = None
         is_blocked = False
-        if session.HasField("activity"):
+        if has("activity"):
             activity = session.activity
-            since = _time(activity, "since_time")
-            transaction = _time(activity, "transaction_start_time")
-            is_blocked = len(activity.blocked_by_ids) > 0
-        return cls(
-            session.id,
-            session.SerializeToString(),
-            place_of(nanoseconds_of(session.connect_time), session.id),
-            remote_of(session.remote) if session.HasField("remote") else None,
-            Values.of(session),
-            _time(session, "last_active_time"),
-            since,
-            transaction,
-            is_blocked,
-        )
+            if activity.HasField("since_time"):
+                since = nanoseconds_of(activity.since_time)
+            if activity.HasField("transaction_start_time"):
+                transaction = nanoseconds_of(activity.transaction_start_time)
+            is_blocked = bool(activity.blocked_by_ids)
+        remote = remote_of(session.remote) if has("remote") else None
+        body, times = session.SerializeToString(), (active, since, transaction)
+        return cls(ident, body, place, remote, Values.of(session), *times, is_blocked)
 
 
 def unassigned(session: Session) -> Session:
@@ -58,7 +56,3 @@ def unassigned(session: Session) -> Session:
     session.ClearField("identity_revision")
     session.ClearField("update_time")
     return session
-
-
-def _time(message: Session | Activity, field: str) -> int | None:
-    return nanoseconds_of(getattr(message, field)) if message.HasField(field) else None

@@ -36,8 +36,9 @@ class RevisionStamp:
         """
         last = self._encoded(revision)
         same = last if identity == revision else _varint(identity)
-        end = b"".join((self._tail, last, _IDENTITY, same))
-        return b"".join((_FIRST, _varint(len(body) + len(end)), body, end))
+        size = len(body) + len(self._tail) + len(last) + len(_IDENTITY) + len(same)
+        parts = _FIRST, _varint(size), body, self._tail, last, _IDENTITY, same
+        return b"".join(parts)
 
     def _encoded(self, revision: int) -> bytes:
         """Encode a varint; a large one takes a loop over its octets otherwise."""
@@ -55,6 +56,11 @@ def holds(piece: bytes, body: bytes) -> bool:
     while piece[start - 1] & 0x80:
         start += 1
     return piece.startswith(body, start) and piece.startswith(_UPDATE_TIME, start + len(body))
+
+
+def with_id(body: bytes, ident: int) -> bytes:
+    """Encode a session whose fields but for its id are ``body``."""
+    return b"".join((_ID, _varint(ident), body))
 
 
 def field(number: int, payload: bytes) -> bytes:
@@ -76,6 +82,7 @@ def _high(value: int) -> bytes:
     return _varint(value)
 
 
+_ID = bytes((Session.ID_FIELD_NUMBER << 3,))  # the tag of a session's id, a varint
 # The tag of a session's update_time, the first of what is stamped.
 _UPDATE_TIME = bytes((Session.UPDATE_TIME_FIELD_NUMBER << 3 | _LENGTH_DELIMITED,))
 _FIRST = bytes((1 << 3 | _LENGTH_DELIMITED,))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -48,6 +49,8 @@ _Response = TypeVar("_Response", ListSessionsResponse, CountSessionsResponse)
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
 # Sessions between two rests, and those that are cut by a mask: less than a millisecond of work.
 _AT_ONCE, _MASKED = 1000, 50
+
+_ID = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +170,16 @@ class SessionTable:
         """Make changes visible as `show` does: all at once, removals first."""
         self.show([*map(Draft.of, upserts)], removals)
 
-    def show(self, upserts: Iterable[Draft], removals: Iterable[int]) -> None:
-        """Make changes visible, all at once, removals first.
+    def show(self, upserts: Sequence[Draft], removals: Iterable[int]) -> Mapping[int, Row]:
+        """Make changes visible, all at once, removals first; return the new rows by id.
 
         The ``connect_time`` of an id never changes. Ids of ``removals`` that the table does
         not have are skipped.
         """
         now = self.moment()
-        row_of, group_of, stamp = self._rows.row, self._rows.group, RevisionStamp(now)
-        removed = {one: row for one in removals if (row := row_of(one)) is not None}
+        group_of, stamp = self._rows.group, RevisionStamp(now)
+        removed = {row.id: row for row in self._rows.rows(removals)}
+        known = {row.id: row for row in self._rows.rows(map(_ID, upserts))} if self else {}
         before: list[Row | None] = [*removed.values()]
         after: list[Row | None] = [None] * len(before)
         replaced: dict[int, Row] = {}
@@ -183,10 +187,10 @@ class SessionTable:
         revision = self.revision + len(before)
         for ident, body, place, remote, values, active, since, transaction, is_blocked in upserts:
             revision += 1
-            old = added.get(ident)
-            if old is None and ident not in removed and (old := row_of(ident)) is not None:
-                replaced[ident] = old
             identity = revision
+            old = added.get(ident)
+            if old is None and ident in known and ident not in removed:
+                old = replaced[ident] = known[ident]
             if old is not None and old.is_still(remote, values):
                 identity = old.identity
             encoded, group = stamp.piece(body, revision, identity), group_of(values)
@@ -196,7 +200,7 @@ class SessionTable:
             after.append(row)
             added[ident] = row
         if not after:
-            return
+            return added
         untrack(before)
         untrack(after)
         gone = removed | replaced
@@ -204,6 +208,7 @@ class SessionTable:
         self.activities.change(gone.values(), added.values())
         self.update_time = now
         self.log.append(now, before, after)
+        return added
 
     def set_source(
         self,
