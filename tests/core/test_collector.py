@@ -197,7 +197,9 @@ def test_a_failing_source_keeps_its_sessions_and_is_named() -> None:
     run(test)
 
 
-def test_stale_sessions_go_and_come_back_with_their_ids() -> None:
+def test_stale_sessions_go_and_come_back_with_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
     async def test(scene: Scene) -> None:
         again = Observation([seen("a", connected=5)])
         scene.source.again = again
@@ -205,18 +207,22 @@ def test_stale_sessions_go_and_come_back_with_their_ids() -> None:
         shown = scene.session(1)
         first = shown.revision
         scene.source.failing = "gone"
-        while scene.ids:
-            await scene.source.step()
+        await scene.source.step()
+        assert scene.ids == [1]
+        clock.ahead += 31
+        scene.table.deadlines.enforce()
+        assert scene.ids == []
         assert scene.table.unseen == {1: "fake"}
         scene.source.failing = ""
         await scene.source.step()
+        await scene.source.step()  # the first was under way before the clock moved
         assert scene.ids == [1]
         assert scene.table.unseen == {}
         back = scene.session(1)
         assert back.revision > first
         assert shown.revision == first, "what the table once showed is never written to"
 
-    run(test, stale_after=0.05)
+    run(test)
 
 
 def test_a_hanging_source_times_out_and_is_named() -> None:
@@ -633,7 +639,10 @@ def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> N
     run(test, sources=["fake:proxy", "fake:server"])
 
 
-def test_a_linked_session_that_goes_stale_leaves_and_takes_its_links_along() -> None:
+def test_a_linked_session_that_goes_stale_leaves_and_takes_its_links_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
     wire = TcpLink(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
 
     async def test(scene: Scene) -> None:
@@ -643,15 +652,18 @@ def test_a_linked_session_that_goes_stale_leaves_and_takes_its_links_along() -> 
         server.again = Observation([Observed("s", seen("s").session, accepted=wire)])
         await server.step()
         server.failing = "gone"
-        while len(scene.ids) > 1:
-            await server.step()
+        await server.step()
+        assert list(scene.session(1).upstream_ids) == [2]
+        clock.ahead += 31
+        scene.table.deadlines.enforce()
         assert scene.ids == [1]
         assert list(scene.session(1).upstream_ids) == []
         server.failing = ""
         await server.step()
+        await server.step()  # the first was under way before the clock moved
         assert list(scene.session(1).upstream_ids) == [2]
 
-    run(test, sources=["fake:proxy", "fake:server"], stale_after=0.05)
+    run(test, sources=["fake:proxy", "fake:server"])
 
 
 def test_an_unchanged_object_is_a_new_session_after_a_restart() -> None:

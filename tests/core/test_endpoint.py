@@ -186,7 +186,7 @@ def test_a_flag_is_true_or_false() -> None:
 def test_a_file_that_hangs_holds_up_no_other_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, option: str
 ) -> None:
-    monkeypatch.setattr(module, "_FILE_TIMEOUT", 0.2)
+    monkeypatch.setattr(module, "_FILE_TIMEOUT", 0.5)
     answers = threading.Event()
 
     def hang(_path: Path, _most: int) -> bytes:
@@ -211,5 +211,5 @@ def test_a_file_that_hangs_holds_up_no_other_source(
         await source.close()
         return turns
 
-    assert asyncio.run(main()) > 3, "the loop went on"
+    assert asyncio.run(main()) > 1, "the loop went on"
     answers.set()

@@ -115,7 +115,7 @@ def test_what_is_not_taken_is_cut_and_keeps_no_other_caller_waiting(
     ask: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(in_flight, "_OF_A_CALLER", LIMIT)  # one list at a time
-    monkeypatch.setattr(service, "STALL_TIMEOUT", 0.5)  # who reads may be late, too
+    monkeypatch.setattr(service, "STALL_TIMEOUT", 1.5)  # who reads may be late, too
     streams = [1, 3, 5]
 
     async def main() -> None:
