@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sessiongate.core.ledger.postgresql import ids, pen
+from sessiongate.core.ledger.postgresql import ids, pen, starts
 from sessiongate.core.ledger.postgresql.locks import HELD_LOCKS
 from sessiongate.core.ledger.postgresql.schema import TABLES_FILE
 from tests.model.meanings import (
@@ -155,6 +155,12 @@ async def count_up(
 @means("UPDATE counters SET value = greatest(value, %s) WHERE name = 'instance'")
 async def _raise(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return await count_up(server, session, tx, "instance", lambda now: max(now, values[0]))
+
+
+@means(starts._TAKE)
+async def _take(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+    lost, least = values
+    return await count_up(server, session, tx, "instance", lambda now: max(now + lost, least) + 1)
 
 
 @means(ids.BLOCK)

@@ -18,7 +18,16 @@ from sessiongate.core.ledger import calls
 from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
-from sessiongate.core.ledger.postgresql import connection, ids, ledger, locks, pen, schema, store
+from sessiongate.core.ledger.postgresql import (
+    connection,
+    ids,
+    ledger,
+    locks,
+    pen,
+    schema,
+    starts,
+    store,
+)
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.server import LEDGER_INTERVAL
@@ -299,11 +308,6 @@ class _Past:
         pass
 
 
-class _Pace:
-    def sleep(self) -> None:
-        pass
-
-
 def _now() -> int:
     life = here()
     assert isinstance(life, Life)
@@ -323,9 +327,8 @@ def simulated(chance: random.Random) -> Iterator[None]:
         for module in (pen, locks):
             patch.setattr(module, "time", SimpleNamespace(sleep=sleep))
         wall = SimpleNamespace(time=lambda: _now() / 1e9, time_ns=_now)
-        for module in (shard_core, membership):
+        for module in (shard_core, membership, starts):
             patch.setattr(module, "time", wall)
-        patch.setattr(store, "Pace", _Pace)
         patch.setattr(store, "advise", lambda connection: None)
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)
