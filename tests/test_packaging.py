@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -99,6 +101,35 @@ def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+# Runs several commands in one process: imports take most of the time of each.
+_ANSWERING = """
+import contextlib, io, json, sys
+from sessiongate.gateway.__main__ import main
+found = []
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    errors, ended = io.StringIO(), 0
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()) as output:
+        try:
+            main()
+        except SystemExit as exited:
+            ended = exited.code or 0
+    found.append([ended, output.getvalue(), errors.getvalue()])
+print(json.dumps(found))
+"""
+
+
+def answers(
+    command: Path, lines: Iterable[Sequence[str]]
+) -> Iterator[tuple[Sequence[str], int, str, str]]:
+    """Yield the lines with their exit codes and what an installed command prints for them."""
+    lines = [*lines]
+    done = run(command.with_name("python"), "-P", "-c", _ANSWERING, json.dumps(lines))
+    assert done.returncode == 0, done.stderr
+    for line, found in zip(lines, json.loads(done.stdout), strict=True):
+        yield line, *found
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the sdist, and from it the wheel; return their folder."""
@@ -150,16 +181,19 @@ def installed_as_documented(wheel: Path, folder: Path) -> Path:
     """Do the steps of the manual in this folder's opt and etc; return the folder of commands.
 
     The last step, for systemd, is tested with the unit. uv, which takes the same arguments, stands
-    in for pip where the servers' packages are installed: pip takes ten times as long.
+    in for pip, which takes ten times as long, and as long again to be installed: the tests of a
+    release use it.
     """
     (steps,) = texts("docs/operations.md", "sh", "Installing it as a service")
     steps, _, last = steps.strip().rpartition("\n")
     assert last.startswith("systemctl ")
     moved, times = re.subn(r"(?<!\S)/(?=opt/|etc/)", f"{folder}/", steps)
     assert times == len(re.findall(r"(?<!\S)/", steps)), "no other folder of this machine"
-    pip = re.compile(r"^(\S+)/pip install (?=--require-hashes )", re.M)
-    moved, times = pip.subn(r"uv pip install --python \1/python ", moved)
+    moved, times = re.subn("^python3 -m venv ", r"\g<0>--without-pip ", moved)
     assert times == 1
+    pip = re.compile(r"^(\S+)/pip install (?=--require-hashes |--no-deps )", re.M)
+    moved, times = pip.subn(r"uv pip install --python \1/python ", moved)
+    assert times == 2
     here = folder / "here"
     here.mkdir()
     for file in (wheel, ROOT / "requirements.txt", ROOT / "deploy"):
@@ -190,7 +224,7 @@ def test_the_documented_installation_runs_it(server: Path, monkeypatch: pytest.M
     settings = folder / "etc/sessiongate/sessiongate.toml"
     assert stat.filemode(settings.stat().st_mode) == "-rw-------"
     assert (folder / "etc/systemd/system/sessiongate.service").is_file()
-    assert run(commands / "python", "-m", "pip", "check").returncode == 0
+    uv("pip", "check", "--python", commands / "python")
     printed = run(commands / "sessiongate", "--version")
     assert printed.stdout == f"sessiongate {PROJECT['version']}\n", printed.stderr
     monkeypatch.setattr("tests.program.COMMAND", commands / "sessiongate")
@@ -239,33 +273,39 @@ def test_the_extra_for_the_command_is_enough_to_ask_a_core(
 ) -> None:
     assert lacking(command.parent) == extra("server", "base", "cli")
     with running_core(DOCUMENT) as core:
-        for question in ("list", "list --json", "show 1", "sources", "sources --json", "check"):
-            done = run(command, *question.split(), "--core", core)
-            assert (done.returncode, done.stderr) == (0, ""), question
+        done = run(command, "list", "--core", core)
+        assert (done.returncode, done.stderr) == (0, "")
+        questions = ("list --json", "show 1", "sources", "sources --json", "check")
+        lines = [[*question.split(), "--core", core] for question in questions]
+        for words in ("--help", "--version", "serve --help"):
+            lines.append(words.split())
+        for line, code, output, errors in answers(command, lines):
+            assert (code, errors) == (0, ""), line
+            assert output, line
         monkeypatch.setattr("tests.program.COMMAND", command)
         with Program("watch", "--core", core) as watching:
             watching.expect(r"^\+\t3\tListener Session\t")
             watching.interrupt()
             assert watching.wait() == 0
-    for words in ("--help", "--version", "serve --help"):
-        assert run(command, *words.split()).returncode == 0
 
 
 def test_without_the_extra_for_servers_their_commands_say_so(command: Path, tmp_path: Path) -> None:
     ledger = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
-    for words in (
+    refused = run(command, "serve", *ledger)
+    assert refused.returncode == 2
+    assert "pip install 'sessiongate[server]'" in refused.stderr
+    lines = (
         ("serve", *ledger),
         ("core", *ledger, "--source", "host:"),
         ("check-config",),
         ("users", "add", "alice", "--users", str(tmp_path / "users")),
         ("ledger", "backup", str(tmp_path / "copy.db"), *ledger),
-    ):
-        refused = run(command, *words)
-        assert refused.returncode == 2, words
+    )
+    for line, code, _, errors in answers(command, lines):
+        assert code == 2, line
         assert re.fullmatch(
-            r"sessiongate: \w+ is not installed: pip install 'sessiongate\[server\]'\n",
-            refused.stderr,
-        ), words
+            r"sessiongate: \w+ is not installed: pip install 'sessiongate\[server\]'\n", errors
+        ), line
 
 
 def test_the_documented_plugin_is_installed_and_read(
