@@ -88,7 +88,9 @@ def installed(folder: Path, *requirements: object) -> Path:
     return folder / "bin"
 
 
-def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Path, *arguments: str, patience: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [command, *arguments],
         cwd="/",
@@ -96,7 +98,7 @@ def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         input="a password\n",
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=patience,
         check=False,
     )
 
@@ -124,7 +126,8 @@ def answers(
 ) -> Iterator[tuple[Sequence[str], int, str, str]]:
     """Yield the lines with their exit codes and what an installed command prints for them."""
     lines = [*lines]
-    done = run(command.with_name("python"), "-P", "-c", _ANSWERING, json.dumps(lines))
+    program = ("-P", "-c", _ANSWERING, json.dumps(lines))
+    done = run(command.with_name("python"), *program, patience=LONG)
     assert done.returncode == 0, done.stderr
     for line, found in zip(lines, json.loads(done.stdout), strict=True):
         yield line, *found

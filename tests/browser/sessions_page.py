@@ -10,6 +10,7 @@ import httpx
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.opening import Opener
+from tests.polling import eventually
 from tests.servers import PATIENCE
 
 # The rows in the document, by their index, with their cells' values.
@@ -160,6 +161,22 @@ class SessionsPage:
     def await_count(self, sessions: int) -> None:
         """Wait until so many sessions match what is asked for."""
         expect(self.grid).to_have_attribute("aria-rowcount", str(sessions + 1))
+
+    def await_sessions(self, http: str) -> None:
+        """Wait until it shows the sessions that REST returns, and none that has just gone."""
+
+        def differences() -> set[tuple[str, str]]:
+            found = {(row.id, row.cells["activity"]) for row in self.shown()}
+            return found ^ {
+                (each["id"], each["attributes"].get("activity", {}).get("state", ""))
+                for each in ask(http)
+            }
+
+        eventually(differences, lambda found: not found)
+
+    def await_width(self, width: int) -> None:
+        """Wait until it has taken the width of a window that has just changed."""
+        eventually(self.scroll_width, lambda found: found == width)
 
     def shown(self) -> list[Row]:
         """Return the rows that are in the document."""

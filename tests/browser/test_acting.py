@@ -58,11 +58,12 @@ def http(core: Shown) -> Iterator[str]:
 
 
 @pytest.fixture
-def shown(core: Shown, http: str) -> Shown:
-    """Return the core once REST shows its sessions as they are at first."""
+def shown(core: Shown, http: str, page: SessionsPage) -> Shown:
+    """Return the core once REST and the page show its sessions as they are at first."""
     core.sources |= sessions()
     first = {(HIDDEN, "active"), ("ann", "active"), ("bob", "idle"), ("eve", "idle")}
     eventually(lambda: {*map(activity, ask(http))}, lambda found: found == first)
+    page.await_sessions(http)
     core.acts.clear()
     return core
 

@@ -55,7 +55,7 @@ def shown(core: Shown, http: str, page: SessionsPage) -> Shown:
         lambda found: found == users,
     )
     eventually(lambda: "downstream" in ask(http, "/v1/sessions/3")["relationships"])
-    page.await_count(5)
+    page.await_sessions(http)
     return core
 
 

@@ -77,6 +77,7 @@ def test_names_are_text_and_nothing_else(
             for each in (plain, page):
                 each.page.set_viewport_size(viewport)
                 each.reset()
+                each.await_width(viewport["width"])
             page.await_count(len(sessions))
             are_text(page, plain, sessions, viewport)
 

@@ -87,6 +87,6 @@ def test_what_a_url_asks_for_in_vain_is_said(page: SessionsPage, fragment: str) 
     ).to_be_visible()
 
 
-def test_a_session_that_is_gone_is_said(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http, "#session=987654")
+def test_a_session_that_is_gone_is_said(page: SessionsPage) -> None:
+    page.reset("session=987654")
     expect(page.drawer(987654).element).to_contain_text("There is no session 987654 now")
