@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sessiongate.core.fleet.beats import BeatWatch, Look
 from sessiongate.core.ledger.postgresql.connection import Backend
+from tests.faults.scale import times
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -102,7 +103,7 @@ def pauses(longest: float) -> st.SearchStrategy[list[Interval]]:
 clocks = {"rate": st.floats(0.999, 1.001), "offset": st.floats(0, 1e7)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(50, 1000), deadline=None)
 @given(
     st.builds(
         World,

@@ -29,6 +29,7 @@ from sessiongate.core.table.watcher import Watcher
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
 from sessiongate.v1.source_service_pb2 import Source
+from tests.faults.scale import times
 
 SHARDS = "ab"
 STALE_AFTER = 10.0
@@ -331,5 +332,5 @@ class FollowMachine(RuleBasedStateMachine):
         assert not [ident for ident in self.table.unseen if ident in self.table]
 
 
-FollowMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
+FollowMachine.TestCase.settings = settings(max_examples=times(15, 500), stateful_step_count=30)
 TestFollow = FollowMachine.TestCase

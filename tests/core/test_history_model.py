@@ -271,7 +271,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
 
 HistoryMachine.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=times(20, 500),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -292,5 +292,5 @@ def test_history_in_postgresql_is_the_same() -> None:
 
         run_state_machine_as_test(
             InPostgresql,
-            settings=settings(max_examples=times(3, 100), stateful_step_count=30, deadline=None),
+            settings=settings(max_examples=times(2, 100), stateful_step_count=30, deadline=None),
         )

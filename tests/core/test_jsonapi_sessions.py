@@ -576,7 +576,7 @@ def test_any_json_is_read_or_refused(document: object) -> None:
 RECORDED = [*json.loads((DATA / "maxscale-24.02/sessions_odd.json").read_bytes())["data"], FULL]
 
 
-@settings(max_examples=times(150, 5000))
+@settings(max_examples=times(75, 5000))
 @given(index=st.integers(0, len(RECORDED) - 1), data=st.data(), value=JSON)
 def test_a_value_in_any_place_costs_its_session_at_most(
     index: int, data: st.DataObject, value: object

@@ -27,6 +27,7 @@ from sessiongate.core.ledger.sqlite import MEMORY_BYTES, SqliteLedger
 from sessiongate.core.ledger.tools import back_up, forget_mark
 from sessiongate.core.place import place_of
 from tests.core.old_ledgers import become_0_1
+from tests.faults.scale import times
 
 
 def url_of(folder: Path) -> str:
@@ -122,7 +123,7 @@ class Restored(RuleBasedStateMachine):
         self.ledger = self.runner.run(opened(folder))
 
 
-Restored.TestCase.settings = settings(max_examples=20, stateful_step_count=15)
+Restored.TestCase.settings = settings(max_examples=times(10, 200), stateful_step_count=15)
 TestRestored = Restored.TestCase
 
 

@@ -341,7 +341,7 @@ def test_no_answer_is_more_than_a_source_error(value: Any, raw: bytes) -> None:
 ODD_CLIENTS = json.loads((DATA / "maxscale-24.02" / "sessions_odd.json").read_bytes())["data"]
 
 
-@settings(max_examples=times(100, 3000))
+@settings(max_examples=times(50, 3000))
 @given(index=st.integers(0, len(ODD_CLIENTS) - 1), data=st.data(), value=JSON)
 def test_a_value_in_any_place_costs_its_session_at_most(
     index: int, data: st.DataObject, value: object

@@ -30,6 +30,7 @@ from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
     SessionGroup,
 )
+from tests.faults import scale
 
 # Addresses, each with the networks of the filters that contain it.
 REMOTES = {
@@ -369,5 +370,5 @@ class TableMachine(RuleBasedStateMachine):
         assert len(rows.by_group) == len(values)
 
 
-TableMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
+TableMachine.TestCase.settings = settings(max_examples=scale.times(12, 500), stateful_step_count=30)
 TestTable = TableMachine.TestCase

@@ -24,6 +24,7 @@ from sessiongate.v1.session_pb2 import Activity, BackendConnection, Query, Sessi
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 from tests.core.sources import seen
 from tests.core.test_collector import Scene, run
+from tests.faults.scale import times
 
 LEAST = 8192
 WAY_TOO_LONG = "é" * 2_600_000
@@ -132,7 +133,7 @@ SESSIONS = st.builds(
 IDENTS = st.integers(0, 3000).map(lambda count: range(2**63, 2**63 + count)) | st.just(range(9))
 
 
-@settings(max_examples=150)
+@settings(max_examples=times(75, 2000))
 @given(SESSIONS, st.just(LEAST) | st.integers(LEAST, 1 << 20), IDENTS, IDENTS)
 @example(Session(filters=["f"] * 100_000, id=2**64 - 1), LEAST, range(1), range(2**63, 2**63 + 99))
 def test_any_session_fits_whatever_the_limit(

@@ -20,6 +20,7 @@ from sessiongate.core.table.watcher import Watcher
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SessionFilter, WatchSessionsResponse
 from tests.core.copies import Copy
+from tests.faults.scale import times
 
 Sessions: TypeAlias = dict[int, Session]
 ids = st.integers(1, 12)
@@ -183,5 +184,5 @@ class WatchMachine(RuleBasedStateMachine):
         assert reader.copy.sessions == self.expected(reader, reader.copy.revision)
 
 
-WatchMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
+WatchMachine.TestCase.settings = settings(max_examples=times(40, 1000), stateful_step_count=50)
 TestWatch = WatchMachine.TestCase

@@ -21,6 +21,7 @@ from sessiongate.gateway.http.response_tracker import WHOLE, Answer
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.server import http1
 from sessiongate.gateway.server.worker import Worker
+from tests.faults.scale import times
 from tests.gateway.programs import LONG
 
 BRIEF = 0.5  # seconds: on a loaded machine, what is sent may arrive almost as late
@@ -445,7 +446,7 @@ def test_wherever_the_bytes_are_cut_they_say_the_same(cuts: list[int]) -> None:
     run(test)
 
 
-@settings(max_examples=200)
+@settings(max_examples=times(100, 5000))
 @given(sent=st.binary(max_size=60), start=st.sampled_from([b"", b"GET ", b"GET / HTTP/1.1\r\n"]))
 def test_whatever_is_sent_is_answered_or_closed(sent: bytes, start: bytes) -> None:
     async def test(served: Served) -> None:

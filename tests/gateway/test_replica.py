@@ -36,6 +36,7 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSnapshot,
     WatchSync,
 )
+from tests.faults.scale import times
 
 
 def session(ident: int, user: str = "app") -> Session:
@@ -232,7 +233,7 @@ def test_a_clock_that_stood_still_here_is_noticed_by_the_next_prompt_mark() -> N
     run(test)
 
 
-@settings(max_examples=100)
+@settings(max_examples=times(50, 1000))
 @given(
     begins=st.lists(st.floats(0, 12), min_size=1, max_size=30),
     delays=st.lists(st.floats(0, 12), min_size=1, max_size=60),
