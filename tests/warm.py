@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import os
 import pkgutil
 
 import typer.main
@@ -16,6 +17,7 @@ import typer.main
 import sessiongate.core
 from sessiongate.core.sources import base
 from sessiongate.gateway.cli.main import app
+from sessiongate.runtime.telemetry import correlation
 
 _OTHERS = ["sessiongate.gateway.__main__", "sessiongate.gateway.app", "typer._adapters", "uvloop"]
 _OTHERS += ["sessiongate.gateway.cli.questions", "sessiongate.gateway.cli.tables"]
@@ -32,6 +34,14 @@ typer.main.get_command(app)
 
 # All installed packages are searched for the kinds of sources.
 base._installed()
+
+
+def _renew() -> None:
+    """Give a process, as if it had imported the module itself, ids of requests of its own."""
+    correlation._PROCESS = os.urandom(8).hex()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 # The garbage collector would write to all of that in each copy, which copies the memory.
 gc.collect()
