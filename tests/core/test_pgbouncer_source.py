@@ -500,7 +500,7 @@ def cell(value: object) -> bytes | None:
     return None if value is None else str(value).encode()
 
 
-def rows_of(answer: QueryResult) -> list[ClientRow]:
+def rows_of(answer: QueryResult) -> Sequence[ClientRow]:
     return asyncio.run(rows(answer))
 
 
@@ -622,7 +622,7 @@ ODD = (
 def test_one_odd_cell_costs_one_session_at_most(
     of_server: bool, line: int, column: str, value: bytes | None
 ) -> None:
-    def lines(row: dict[str, object], kind: str, other: str) -> list[ClientRow]:
+    def lines(row: dict[str, object], kind: str, other: str) -> Sequence[ClientRow]:
         told = ({**row, "ptr": f"0x{kind}{n}", "link": f"0x{other}{n}"} for n in range(3))
         return rows_of(answer(NEW, *told))
 

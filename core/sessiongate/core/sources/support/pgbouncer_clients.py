@@ -209,7 +209,7 @@ async def _awaiting(shown: Shown, pace: Pace) -> Mapping[Cell, Awaiting]:
     # If its request came in the same round of PgBouncer's loop as the console's, a client has
     # waited for no time.
     now = await kept(lambda client: client.request_time == shown.now, shown.clients, pace)
-    return {client.ptr: Awaiting.UNKNOWN for client in now if client.link} | shown.awaiting
+    return {**{client.ptr: Awaiting.UNKNOWN for client in now if client.link}, **shown.awaiting}
 
 
 def _activity(client: ClientRow, awaiting: Awaiting, *, is_pooled: bool) -> ActivityState | None:
