@@ -68,7 +68,7 @@ class _Table:
         self._took: list[float] = []
         self._revisions = count(1)
         self._next = cycle(range(self.users))
-        for _ in range(self.users):
+        for _ in range(2 * self.users):  # the copy may not be indexed yet at the first round
             self._request()
 
     @property

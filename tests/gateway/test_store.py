@@ -66,6 +66,7 @@ def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica, "_CHANGED", 7)
     monkeypatch.setattr(replica, "_TURN", -1)
     monkeypatch.setattr(lookups, "_AT_ONCE", 4)
+    monkeypatch.setattr(lookups, "_MOST_KEPT", 40)
 
 
 def _message(
@@ -128,6 +129,12 @@ def _check(store: Store, naive: Mapping[int, Session]) -> None:
                 assert found.after(place, 3) == [i for i in expected if i > place][:3]
                 assert found.before(place, 3) == [i for i in expected if i < place][-3:]
                 assert finished(found.at(place // 2, 3)) == expected[place // 2 :][:3]
+        for value in values:
+            few = store.few({field: frozenset([value])})
+            assert few is not None
+            assert [row.session for row in few] == [
+                naive[i] for i in ids if _shown(naive[i]).get(field) == value
+            ]
 
 
 def _values() -> Mapping[str, list[Any]]:
@@ -190,6 +197,15 @@ def test_what_is_found_stays_as_it_was() -> None:
     store.apply([_message(False, [], {*range(1, 100)}, 10)])
     assert [row.id for row in everything] == [*found] == [*range(1, 101)]
     assert [*store.find({"users": frozenset("a")})] == [100]
+
+
+def test_a_value_that_many_have_is_not_one_of_few() -> None:
+    store = Store()
+    store.apply([_changed(*range(1, 514))])
+    assert store.few({"users": frozenset("a")}) is None
+    assert store.few({"users": frozenset("ab")}) is None
+    assert store.few({"users": frozenset("a"), "services": frozenset([""])}) is None
+    assert store.few({"users": frozenset("b")}) == []
 
 
 def test_a_step_that_takes_long_is_not_shown_half() -> None:

@@ -18,6 +18,7 @@ from sessiongate.gateway.jsonapi.document import CollectionWriter, top_meta
 from sessiongate.gateway.jsonapi.paging import CursorPage
 from sessiongate.gateway.jsonapi.transfer import TransferCutError
 from sessiongate.gateway.representation.row import (
+    WRITTEN,
     SessionRow,
     cut_rows,
     write_all,
@@ -45,8 +46,7 @@ _USUAL_BYTES = 600  # of a row, if there is none to judge by
 _PRETTY = 2  # times the bytes of a compact document
 # Rows written before others get a turn: some milliseconds of work.
 _QUICK_ROWS, _SLOW_ROWS = 2000, 50
-# Encoded bytes of the rows in a part, without its last row, and times the bytes they have as JSON.
-_PART_BYTES, _WRITTEN = 1024 * 1024, 3
+_PART_BYTES = 1024 * 1024  # encoded, of the rows in a part, without its last row
 _LOOKED_UP = 20  # sessions looked up on the next tier before others get a turn
 
 
@@ -85,7 +85,7 @@ class SessionsDocument:
     def part_size(self) -> int:
         """How many bytes of the document are in memory at a time, estimated likewise."""
         total = max(1, self._rows.first.total)
-        return min(self.size * min(_QUICK_ROWS, total) // total, _PRETTY * _WRITTEN * _PART_BYTES)
+        return min(self.size * min(_QUICK_ROWS, total) // total, _PRETTY * WRITTEN * _PART_BYTES)
 
     async def parts(self) -> AsyncGenerator[bytes]:
         """Yield the document in one part or more.

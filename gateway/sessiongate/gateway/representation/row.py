@@ -8,8 +8,10 @@ replace tokens that no caller can guess.
 from __future__ import annotations
 
 import secrets
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from operator import attrgetter
 from sys import intern
 from typing import Any, TypeAlias
@@ -29,7 +31,8 @@ FIELDS = (
     "activities",
 )
 
-_WRITTEN = 20  # rows between two yields
+WRITTEN = 3  # times the bytes of an encoded session, as JSON
+_AT_ONCE = 20  # rows written between two yields
 _STATES = frozenset(STATE_WORDS)
 
 _read = attrgetter(
@@ -189,8 +192,8 @@ def write_all(rows: Iterable[SessionRow], base: str, now: float) -> bytes:
 def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[bytes]:
     """Return the same, in steps, because rows never requested before are rendered first."""
     parts = []
-    for start in range(0, len(rows), _WRITTEN):
-        parts.append(write_all(rows[start : start + _WRITTEN], base, now))
+    for start in range(0, len(rows), _AT_ONCE):
+        parts.append(write_all(rows[start : start + _AT_ONCE], base, now))
         yield
     return b",".join(parts)
 
@@ -202,14 +205,15 @@ def cut_rows(rows: Sequence[SessionRow], most: int, size: int) -> Iterator[Seque
     """
     start = 0
     while True:
-        stop, room = start, size
-        for row in rows[start : start + most]:
-            if room <= 0:
-                break
-            room -= len(row._encoded)
-            stop += 1
-        yield rows[start:stop]
-        start = stop
+        part = rows[start : start + most]
+        # What is rendered will be read anyway, and memory is slow.
+        sizes = [
+            len(row._encoded) if row._piece is None else len(row._piece) // WRITTEN for row in part
+        ]
+        if sum(sizes) >= size:
+            part = part[: 1 + bisect_left([*accumulate(sizes)], size)]
+        yield part
+        start += len(part)
         if start >= len(rows):
             return
 

@@ -42,10 +42,14 @@ class AttributeIndexes:
         for index, column in zip(self._indexes, columns, strict=False):
             index.add(column, ids)
 
+    def ids(self, number: int, value: Hashable) -> Sequence[int]:
+        """Return the ids with a value in the field with this number, until the next change."""
+        return self._indexes[number].ids(value)
+
     def find(self, wanted: Mapping[str, Collection[Hashable]]) -> FoundIds:
         """Return the ids that have one of the values wanted in the field that finds fewest."""
         found = [
-            FoundIds([self._indexes[FIELDS.index(field)].ids(value) for value in values])
+            FoundIds([self.ids(FIELDS.index(field), value) for value in values])
             for field, values in wanted.items()
         ]
         return min(found, key=len).kept()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain
 
-from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.representation.row import FIELDS, SessionRow
 from sessiongate.gateway.upstream.indexes import AttributeIndexes
 from sessiongate.gateway.upstream.tallies import ServiceTallies
+from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 
 _AT_ONCE = 250  # rows between two rests: one or two milliseconds of work
+_MOST_KEPT = 300_000  # rows, and lists of them: two or three megabytes
 
 
 class Lookups:
@@ -23,6 +26,7 @@ class Lookups:
     def __init__(self) -> None:
         self.indexes = AttributeIndexes()
         self.tallies = ServiceTallies()
+        self._few = FewRows()
         self._reached: float = 0  # infinity: all sessions are in
 
     @property
@@ -50,6 +54,60 @@ class Lookups:
                 [row for row in added if row.id <= reached],
             )
 
+    def few(
+        self, field: str, value: Hashable, get: Callable[[int], SessionRow | None]
+    ) -> Sequence[SessionRow] | None:
+        """Return the sessions with a value, in the order of their ids; None if there are many.
+
+        ``get`` returns a session by its id.
+        """
+        number = FIELDS.index(field)
+        kept = self._few.get(number, value)
+        if kept is None:
+            ids = self.indexes.ids(number, value)
+            if isinstance(ids, SortedSequence):
+                return None
+            kept = [row for ident in ids if (row := get(ident)) is not None]
+            self._few.keep(number, value, kept)
+        return kept
+
     def _change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
         self.indexes.change(removed, added)
         self.tallies.change(removed, added)
+        self._few.forget(chain(removed, added))
+
+
+class FewRows:
+    """The sessions with each value that was asked for, until one of them changes.
+
+    To look them up by their ids takes longer, the more sessions there are: memory is slow.
+    """
+
+    def __init__(self) -> None:
+        self._kept: Sequence[dict[Hashable, list[SessionRow]]] = [{} for _ in FIELDS]
+        self._size = 0
+
+    def get(self, number: int, value: Hashable) -> list[SessionRow] | None:
+        """Return the sessions with a value in the field with this number, if they are kept."""
+        return self._kept[number].get(value)
+
+    def keep(self, number: int, value: Hashable, rows: list[SessionRow]) -> None:
+        """Keep the sessions with a value, and no others if there are too many."""
+        if not rows:
+            return  # any number of values may be asked for that no session has
+        untrack(rows)
+        self._size += len(rows) + 1
+        if self._size > _MOST_KEPT:
+            self._size = len(rows) + 1
+            for kept in self._kept:
+                kept.clear()
+        self._kept[number][value] = rows
+
+    def forget(self, changed: Iterable[SessionRow]) -> None:
+        """Forget the sessions that have a value of one that has changed."""
+        if not self._size:
+            return
+        for row in changed:
+            for kept, value in zip(self._kept, row.values, strict=False):
+                if value in kept:
+                    self._size -= len(kept.pop(value)) + 1

@@ -105,6 +105,14 @@ class Store:
         finished(self.indexing())
         return self._lookups.indexes.find(wanted)
 
+    def few(self, wanted: Mapping[str, Collection[Hashable]]) -> Sequence[SessionRow] | None:
+        """Return the sessions in order, if one value is wanted that few have, else None."""
+        if [*map(len, wanted.values())] != [1]:
+            return None
+        ((field, (value,)),) = wanted.items()
+        finished(self.indexing())
+        return self._lookups.few(field, value, self.get)
+
     def tallies(self, services: Collection[str] | None = None) -> Mapping[str, ServiceTally]:
         """Return the tallies of these services, or of all that have sessions, sorted."""
         finished(self.indexing())

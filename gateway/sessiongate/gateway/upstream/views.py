@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Protocol
 
 from sessiongate.gateway.http.work import LIGHT_ROWS, work
@@ -37,6 +39,8 @@ from sessiongate.v1.source_service_pb2 import Source
 # responses may arrive in one turn.
 PAGE_SIZE = 1000
 PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
+
+_ID = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +232,15 @@ class ReplicaView:
                 return Batch(store.before(before, count), len(store), version)
             sessions = store.after(after, count) if after else store.at(skip, count)
             return Batch(sessions, len(store), version)
-        everything, found = store.all(), store.find(selector.wanted())
-        if len(selector.wanted()) > 1:
+        wanted = selector.wanted()
+        few = store.few(wanted)
+        if few is not None:
+            stop = bisect_left(few, before, key=_ID) if before else len(few)
+            start = bisect_left(few, after + 1, key=_ID) if after else skip
+            sessions = few[max(0, stop - count) : stop] if before else few[start : start + count]
+            return Batch(sessions, len(few), version)
+        everything, found = store.all(), store.find(wanted)
+        if len(wanted) > 1:
             found = await work(_narrowed(everything, found, selector))
         if before:
             ids = found.before(before, count)
