@@ -70,14 +70,15 @@ class FleetLinks:
         are as the one before stated them. The session's revisions and update_time are cleared.
         """
         stated = self.stated(row.id)  # by what the row was made of
-        if (tuple(session.upstream_ids), tuple(session.downstream_ids)) != stated.linked:
-            return False
         linked = self.of(row.id, stated)
-        if linked != stated.linked:
-            complete = Session()
-            complete.CopyFrom(session)
-            link(complete, *linked, self._max_session)
-            session = complete
+        if linked is not UNLINKED:
+            if (tuple(session.upstream_ids), tuple(session.downstream_ids)) != stated.linked:
+                return False
+            if linked != stated.linked:
+                complete = Session()
+                complete.CopyFrom(session)
+                link(complete, *linked, self._max_session)
+                session = complete
         return holds(row.piece, unassigned(session).SerializeToString())
 
     def prepare_again(self, row: Row) -> Prepared:

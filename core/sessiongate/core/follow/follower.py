@@ -13,7 +13,7 @@ from sessiongate.client.reflector import Began, Lost, Reflector
 from sessiongate.core.collect.truncation import printable
 from sessiongate.core.follow.shown import ShownShard, StatedSession
 from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
-from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.pacing import Pace, parts
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
 
@@ -49,9 +49,8 @@ class News:
         for removal in changes.removals:
             self.sessions[removal.id] = None
         for sessions in (message.snapshot.sessions, changes.upserts):
-            for session in sessions:
-                self.sessions[session.id] = shown.stated(session, is_whole=self.is_whole)
-                await pace.pause()
+            async for part in parts(sessions, pace):
+                self.sessions |= shown.stated(part, is_whole=self.is_whole)
         for statuses in (message.sync.sources, changes.sources):
             for status in statuses:
                 self.statuses[status.name] = status

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from sessiongate.core.follow.fleet_links import FleetLinks, Prepared
-from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.pacing import Pace, parts
 from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES, unassigned
 from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
@@ -75,18 +75,24 @@ class ShownShard:
         """Return the number of sessions that are shown of a source."""
         return len(self._ids[source])
 
-    def stated(self, session: Session, *, is_whole: bool) -> StatedSession:
-        """Prepare a session that is stated; whether it is this shard's is decided when it is shown.
+    def stated(
+        self, sessions: Iterable[Session], *, is_whole: bool
+    ) -> list[tuple[int, StatedSession]]:
+        """Prepare sessions that are stated; whether they are this shard's is decided when shown.
 
         In the ``is_whole`` state of a core, most sessions are what is shown already.
         """
-        row = self._table.row(session.id)
-        if is_whole and row is not None and self._links.shows(row, session):
-            return row
-        prepared = self._links.prepare(session)
-        if row is not None and self._shows(row, prepared, thoroughly=is_whole):
-            return row
-        return prepared
+        found: list[tuple[int, StatedSession]] = []
+        row_of, shows = self._table.row, self._links.shows
+        for session in sessions:
+            row = row_of(ident := session.id)
+            if is_whole and row is not None and shows(row, session):
+                found.append((ident, row))
+                continue
+            prepared = self._links.prepare(session)
+            is_shown = row is not None and self._shows(row, prepared, thoroughly=is_whole)
+            found.append((ident, row if row is not None and is_shown else prepared))
+        return found
 
     def name_sources(self, names: Iterable[str]) -> None:
         """Show sources of which nothing is known."""
@@ -179,13 +185,14 @@ class ShownShard:
         """Show sessions, and remove others, in steps: as many begin as end at any time."""
         changed: list[Prepared] = []
         refused: list[int] = []  # now of a source that is another shard's
-        for ident, stated in upserts.items():
-            if (prepared := self._changed(ident, stated)) is not None:
+        async for part in parts(upserts.items(), pace):
+            for ident, stated in part:
+                if (prepared := self._changed(ident, stated)) is None:
+                    continue
                 if self._claim(prepared.draft.values.source):
                     changed.append(prepared)
                 else:
                     refused.append(ident)
-            await pace.pause()
         ends = [ident for ident in (*removals, *refused) if self._source_of(ident) is not None]
         for name in {prepared.draft.values.source for prepared in changed}:
             self._add_source(name)
@@ -234,10 +241,12 @@ class ShownShard:
         """Return what to show of a session; None if that is shown. The core knows it now."""
         row = self._table.row(ident)
         if row is not None:
-            if row.group.values.source not in self._ids:
+            name = row.group.values.source
+            if name not in self._ids:
                 _rarely.warn("two shards state sessions with the same id: one of them is not shown")
                 return None
-            self._kept.get(row.group.values.source, set()).discard(ident)
+            if name in self._kept:
+                self._kept[name].discard(ident)
         if row is stated:
             return None
         prepared = stated if isinstance(stated, Prepared) else self._links.prepare_again(stated)
