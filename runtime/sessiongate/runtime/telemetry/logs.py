@@ -183,10 +183,7 @@ class _Json(_Form):
     """Formats a line as one JSON object in ASCII."""
 
     def _kind(self, record: logging.LogRecord) -> str:
-        return (
-            f'"level": {_json(record.levelname.lower())}, "program": {_json(self._program)},'
-            f' "logger": {_json(record.name)}'
-        )
+        return _kind(record.levelname, self._program, record.name)
 
     def _line(self, kind: str, line: LogLine, trace: str = "") -> str:
         text = f'{{"time": "{_time(line.time)}", {kind}, "message": {_quote(line.message)}'
@@ -230,6 +227,14 @@ def _json(value: object) -> str:
     if type(value) is str:
         return _quote(value)
     return repr(value) if type(value) is float or type(value) is int else _encode(value)
+
+
+@lru_cache  # of few kinds
+def _kind(level: str, program: str, logger: object) -> str:
+    """Return the members that all lines of a kind have."""
+    return (
+        f'"level": {_json(level.lower())}, "program": {_json(program)}, "logger": {_json(logger)}'
+    )
 
 
 def _time(since_epoch: float) -> str:
