@@ -67,15 +67,16 @@ grew; taking rows off a database driver's connection is not in it.
 
 At scale: sessions are those of synthetic sources with an interval of a second, and the one that
 stays. A step is applied in a process that does nothing else, and the median of many is shown.
-Programs are measured from when the core lists all its sessions. Under churn a process of its own
-asks a core, whose ledger is in a file, for the session that stays. A change waits from when the
-source replaced a session until a watcher has the message that brings its copy to the next state,
-so up to a second of it is the source's interval; so does a copy that lacks a session, or has one
-too many. A gateway is ready once `/readyz` says so and its copy has all sessions, as its metrics
-show; the CPU of the copy is the worker's since it listens. Pages of one user, who has about {EACH}
-sessions in both tables, are requested from two gateways by turns, a few users' after each change
-of the table. The longest turn of a loop is the most CPU that it took while a timer was due, since
-its start: it may be two turns in a row, so it is an upper bound and has no target.
+Programs are measured from when the core lists all its sessions; under churn, from when it lists
+most and its sources are current, or a minute later if it does not keep up. A process of its own
+then asks a core, whose ledger is in a file, for the session that stays. A change waits from when
+the source replaced a session until a watcher has the message that brings its copy to the next
+state, so up to a second of it is the source's interval; so does a copy that lacks a session, or
+has one too many. A gateway is ready once `/readyz` says so and its copy has all sessions, as its
+metrics show; the CPU of the copy is the worker's since it listens. Pages of one user, who has
+about {EACH} sessions in both tables, are requested from two gateways by turns, a few users' after
+each change of the table. The longest turn of a loop is the most CPU that it took while a timer was
+due, since its start: it may be two turns in a row, so it is an upper bound and has no target.
 
 History: records are timed as the collector waits for them, in a file on the machine's disk. CPU is
 the core's, while {HISTORY_TIMES} pairs of cores run by turns, with history and without. Past
