@@ -66,7 +66,7 @@ def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica, "_CHANGED", 7)
     monkeypatch.setattr(replica, "_TURN", -1)
     monkeypatch.setattr(lookups, "_AT_ONCE", 4)
-    monkeypatch.setattr(lookups, "_MOST_KEPT", 40)
+    monkeypatch.setattr(lookups, "_MOST_KEPT", 90)
 
 
 def _message(

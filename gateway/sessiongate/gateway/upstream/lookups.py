@@ -14,7 +14,8 @@ from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 
 _AT_ONCE = 250  # rows between two rests: one or two milliseconds of work
-_MOST_KEPT = 300_000  # rows, and lists of them: two or three megabytes
+_LIST = 25  # a list and its key take the memory of so many rows in it
+_MOST_KEPT = 300_000  # rows in lists, and as many as these take: two or three megabytes
 
 
 class Lookups:
@@ -68,7 +69,7 @@ class Lookups:
             if isinstance(ids, SortedSequence):
                 return None
             kept = [row for ident in ids if (row := get(ident)) is not None]
-            self._few.keep(number, value, kept)
+            self._few.keep(number, kept)
         return kept
 
     def _change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
@@ -91,17 +92,18 @@ class FewRows:
         """Return the sessions with a value in the field with this number, if they are kept."""
         return self._kept[number].get(value)
 
-    def keep(self, number: int, value: Hashable, rows: list[SessionRow]) -> None:
-        """Keep the sessions with a value, and no others if there are too many."""
+    def keep(self, number: int, rows: list[SessionRow]) -> None:
+        """Keep all sessions with the same value; without the others, if those are too many."""
         if not rows:
             return  # any number of values may be asked for that no session has
         untrack(rows)
-        self._size += len(rows) + 1
+        self._size += len(rows) + _LIST
         if self._size > _MOST_KEPT:
-            self._size = len(rows) + 1
+            self._size = len(rows) + _LIST
             for kept in self._kept:
                 kept.clear()
-        self._kept[number][value] = rows
+        # Not by the value that was asked for, which may be a copy.
+        self._kept[number][rows[0].values[number]] = rows
 
     def forget(self, changed: Iterable[SessionRow]) -> None:
         """Forget the sessions that have a value of one that has changed."""
@@ -110,4 +112,4 @@ class FewRows:
         for row in changed:
             for kept, value in zip(self._kept, row.values, strict=False):
                 if value in kept:
-                    self._size -= len(kept.pop(value)) + 1
+                    self._size -= len(kept.pop(value)) + _LIST
