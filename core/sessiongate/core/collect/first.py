@@ -9,21 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.collect.truncation import leaves_room
 from sessiongate.core.ledger.past import Description, Opening, description_of, is_long
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
-from sessiongate.core.sources.support.moments import is_storable
+from sessiongate.core.sources.support.moments import storable_moment
 from sessiongate.core.table.addresses import Remote, remote_of
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import field, with_id
 from sessiongate.core.table.row import Values
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Activity, Session
-from sessiongate.v1.times import nanoseconds_of
 
 _FIELDS = Session.DESCRIPTOR.fields_by_name
 # Of a session with any of these more is to be done, or it was shown before.
@@ -81,14 +78,13 @@ class First(NamedTuple):
         known: dict[Any, Any] = dict(session.ListFields())
         if not _LATER.isdisjoint(known):
             return None
-        start = _moment(known.get(_START))
-        if start is None:
+        stated = known.get(_START)
+        if stated is None or (start := storable_moment(stated)) is None:
             start, stated = now(), session.connect_time
-            stated.seconds, stated.nanos = divmod(start, 1_000_000_000)
-        active = _moment(known.get(_ACTIVE))
-        if active is None:
+            stated.seconds, stated.nanos = divmod(start, 10**9)
+        active = state = since = transaction = None
+        if (time := known.get(_ACTIVE)) is not None and (active := storable_moment(time)) is None:
             session.ClearField("last_active_time")
-        state = since = transaction = None
         if (activity := known.get(_ACTIVITY)) is not None:
             state, since, transaction = _doing(activity)
         if scopes is not None:
@@ -135,17 +131,12 @@ def _doing(activity: Activity) -> tuple[int | None, int | None, int | None]:
     """
     since = transaction = None
     if activity.HasField("since_time"):
-        since = _moment(activity.since_time)
+        since = storable_moment(activity.since_time)
         if since is None:
             activity.ClearField("since_time")
     if activity.HasField("transaction_start_time"):
-        transaction = _moment(activity.transaction_start_time)
+        transaction = storable_moment(activity.transaction_start_time)
         if transaction is None:
             activity.ClearField("transaction_start_time")
     activity.ClearField("blocked_by_ids")
     return activity.state or None, since, transaction
-
-
-def _moment(time: Timestamp | None) -> int | None:
-    """Return a time in nanoseconds since the epoch, if it can be stored."""
-    return nanoseconds_of(time) if time is not None and is_storable(time) else None

@@ -19,13 +19,12 @@ from sessiongate.core.collect.truncation import is_cut, link, truncate
 from sessiongate.core.ledger.past import Opening
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.sources.base import Observed
-from sessiongate.core.sources.support.moments import is_storable
+from sessiongate.core.sources.support.moments import is_storable, storable_moment
 from sessiongate.core.table.draft import Draft, unassigned
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Activity, Session
-from sessiongate.v1.times import nanoseconds_of
 
 MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 
@@ -87,7 +86,9 @@ class Preparation:
             opening = first.opening(key)
         else:
             session = item.session
-            began = _stated_start(session)
+            began = (
+                storable_moment(session.connect_time) if session.HasField("connect_time") else None
+            )
             opening = Opening(key, now() if began is None else began, item.stated_id, session)
         untrack(opening)
         return opening, first
@@ -166,7 +167,7 @@ class Preparation:
         session.id = id_of(place)
         session.source = self._source
         start = session.connect_time
-        start.seconds, start.nanos = divmod(time_of(place), 1_000_000_000)
+        start.seconds, start.nanos = divmod(time_of(place), 10**9)
         if item.stated_id == session.id:  # add nothing to a session that keeps its own id
             session.ClearField("native_id")
         return session
@@ -199,10 +200,3 @@ def _clear_unstorable(session: Session) -> None:
         for name in ("receive_time", "complete_time"):
             if not is_storable(getattr(query, name)):
                 query.ClearField(name)
-
-
-def _stated_start(session: Session) -> int | None:
-    """Return when a session began, in nanoseconds since the epoch, if that can be stored."""
-    if session.HasField("connect_time") and is_storable(session.connect_time):
-        return nanoseconds_of(session.connect_time)
-    return None

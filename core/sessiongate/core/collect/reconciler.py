@@ -210,7 +210,9 @@ class Reconciler:
         known: Mapping[str, int] = {} if replaced else held
         new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
         former: dict[str, str] = {}
-        if known and await kept(lambda pair: pair[1].former in known, new, pace):
+        if known and await kept(
+            lambda pair: bool(pair[1].former) and pair[1].former in known, new, pace
+        ):
             free = {*ended, *missing}
             for key, item in new:
                 if item.former in free:

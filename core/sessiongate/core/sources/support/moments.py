@@ -11,7 +11,15 @@ EARLIEST, LATEST = -(2**63) // 10**9 + 1, 2**63 // 10**9 - 1
 
 def is_storable(time: Timestamp) -> bool:
     """Return whether a time can be stored."""
-    return EARLIEST <= time.seconds <= LATEST and 0 <= time.nanos <= 999_999_999
+    return storable_moment(time) is not None
+
+
+def storable_moment(time: Timestamp) -> int | None:
+    """Return a time in nanoseconds since the epoch; None if it cannot be stored."""
+    seconds, nanos = time.seconds, time.nanos
+    if EARLIEST <= seconds <= LATEST and 0 <= nanos < 10**9:
+        return int(seconds * 10**9 + nanos)
+    return None
 
 
 def timestamp(nanoseconds: int) -> Timestamp:
