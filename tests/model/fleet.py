@@ -52,6 +52,7 @@ class Fleet:
         self.snapshots: list[Tables] = [self.server.snapshot()]
         self._births = 0
         self._told: dict[int, tuple[str, str, int]] = {}  # what each id is of
+        self._starts: dict[int, Life] = {}  # whose each is, by its number
         self._ids: dict[int, int] = {}  # the id of what was shown, by its start
         self._may_rename = False  # the server has lost something
         # It lost all its tables: a core that has seen no id before begins with the first again.
@@ -150,6 +151,10 @@ class Fleet:
                 self._has_forgotten = False
                 if life.knows_no_id:
                     self._told.clear()
+        for table, shard in transaction.changed:
+            if table == "actives" and (row := transaction.row(table, shard)) is not None:
+                owner = self._starts.setdefault(row["instance"], life)
+                assert owner is life, f"{life.program.name} starts as {owner.program.name} has"
         if all(table != "open_sessions" for table, _ in transaction.changed):
             return
         rows: Known = {}

@@ -159,6 +159,7 @@ async def _raise(server: Server, session: Session, tx: Transaction, values: Any)
 
 @means(starts._TAKE)
 async def _take(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+    require_version(tx)
     lost, least = values
     return await count_up(server, session, tx, "instance", lambda now: max(now + lost, least) + 1)
 

@@ -164,7 +164,8 @@ class Core:
             self.table = rehearsal.table
             log.info("going on with %d sessions that were rehearsed", len(self.table))
         else:
-            revision = max(now, ceiling)
+            # A start in a shard has its revisions; those of other ledgers were times once.
+            revision = max(now, ceiling) if standby is None else ceiling
             await ledger.reserve(revision)
             names = (source.name for source in config.sources)
             self.table = SessionTable(names, revision, moment_now)

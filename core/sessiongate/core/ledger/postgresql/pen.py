@@ -33,6 +33,7 @@ from sessiongate.core.ledger.postgresql.schema import (
 )
 from sessiongate.core.ledger.postgresql.starts import (
     INSTANCE_BITS,
+    LOST_BESIDE,
     LOST_STARTS,
     ReservedStart,
     is_where_it_was,
@@ -299,6 +300,8 @@ class Pen:
         if is_behind or not (is_same or has_seen_all):
             counter, instance = self._jump(connection), instance + LOST_STARTS
             reserved = None
+        elif not is_same:  # no id was lost, but perhaps starts of others
+            instance += LOST_BESIDE
         if not is_same:
             connection.execute(
                 "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"  # noqa: S608
@@ -312,7 +315,7 @@ class Pen:
             self.instance = max(instance, self._now() // 1000 >> INSTANCE_BITS) + 1
         connection.execute(
             "UPDATE counters SET value = greatest(value, %s) WHERE name = 'instance'",
-            self.instance,
+            max(instance, self.instance),
         )
         if self._core:
             connection.execute(_TELL, self.shard, claim, self._core, self.instance)

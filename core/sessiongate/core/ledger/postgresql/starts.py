@@ -11,6 +11,7 @@ from sessiongate.core.ledger.postgresql.schema import TABLES_FILE
 
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
 LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
+LOST_BESIDE = 1 << 6  # more than it may have forgotten while one core was active without a break
 _TAKE = (
     "UPDATE counters SET value = greatest(value + %s, %s) + 1 WHERE name = 'instance'"
     " RETURNING value"
