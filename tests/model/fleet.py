@@ -154,7 +154,9 @@ class Fleet:
         for table, shard in transaction.changed:
             if table == "actives" and (row := transaction.row(table, shard)) is not None:
                 owner = self._starts.setdefault(row["instance"], life)
-                assert owner is life, f"{life.program.name} starts as {owner.program.name} has"
+                is_own = owner is life or self._may_rename
+                assert is_own, f"{life.program.name} starts as {owner.program.name} has"
+                self._starts[row["instance"]] = life
         if all(table != "open_sessions" for table, _ in transaction.changed):
             return
         rows: Known = {}
