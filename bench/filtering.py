@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
 
+from bench.asking import ask
 from bench.changes import Serving, serving
 from bench.measures import Found, Measure, Sizes
 from bench.programs import PATIENCE, BenchError
@@ -68,7 +69,8 @@ class _Table:
         self._took: list[float] = []
         self._revisions = count(1)
         self._next = cycle(range(self.users))
-        for _ in range(2 * self.users):  # the copy may not be indexed yet at the first round
+        ask(gateway.http, "/v1/services")  # answered once the copy is indexed
+        for _ in range(self.users):
             self._request()
 
     @property
