@@ -316,11 +316,11 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
     authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path, "other")
-    with Guarded(authority, server, source="synthetic:?sessions=4000&churn=0") as program:
+    with Guarded(authority, server, source="synthetic:?sessions=12000&churn=0") as program:
         before = set(program.workers())
         trust = ssl.create_default_context(cafile=authority.cert)
-        # It takes little at a time: most of the answer is still to be sent when the worker stops,
-        # but so little that a loaded machine sends it within the grace.
+        # The answer is longer than what the kernel holds of it, so most is still to be sent when
+        # the worker stops; without compression a loaded machine sends it within the grace.
         room = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)]
         transport = httpx.HTTPTransport(verify=trust, trust_env=False, socket_options=room)
         whole = {"Accept-Encoding": "identity"}
@@ -329,12 +329,12 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
             slow.stream("GET", f"{program.http}/v1/sessions") as answer,
             connected(program, trust) as idle,
         ):
-            pieces = answer.iter_bytes(1000)
+            pieces = answer.iter_bytes(65536)
             body = next(pieces)
             other.issue("server", replace=True)
             assert idle.recv(1) == b""  # the worker was told to stop, and no longer answers
             body += b"".join(pieces)
-        assert len(json.loads(body)["data"]) == 4000
+        assert len(json.loads(body)["data"]) == 12000
         eventually(lambda: set(program.workers()), lambda now: len(now) == 1 and not now & before)
         program.authority = other
         assert program.status("/v1/sessions/1") == 200
