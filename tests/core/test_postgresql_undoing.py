@@ -164,6 +164,19 @@ def test_tables_that_are_restored_under_a_core_are_noticed(engine: Engine) -> No
     asyncio.run(work())
 
 
+def test_the_server_keeps_no_plan_of_what_is_written(engine: Engine) -> None:
+    connection = LedgerConnection(LedgerPlace.parse(engine.url(engine.database())), "test")
+    connection.execute("CREATE TEMPORARY TABLE numbers (number int PRIMARY KEY)")
+    delete = "DELETE FROM numbers WHERE number = ANY(%s::int[])"
+    for _ in range(10):  # psycopg and the server keep something of what is asked five times
+        connection.execute(delete, "{1}")
+        with connection.running(delete, "{2}"):
+            pass
+    kept = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+    assert kept == []
+    connection.close()
+
+
 def test_what_fails_beside_a_statement_leaves_the_connection_of_use(engine: Engine) -> None:
     connection = LedgerConnection(LedgerPlace.parse(engine.url(engine.database())), "test")
     connection.execute("CREATE TEMPORARY TABLE numbers (number int PRIMARY KEY)")

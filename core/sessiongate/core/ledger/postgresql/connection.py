@@ -183,9 +183,13 @@ class LedgerConnection:
             self._asked_at = None
 
     def execute(self, statement: str, *values: object) -> psycopg.Cursor:
-        """Run a statement; its result has been received. Raises psycopg's errors."""
+        """Run a statement; its result has been received. Raises psycopg's errors.
+
+        It is planned each time: the server would keep a plan that was made while a table was
+        small, by which each row is compared with each value of an array in turn.
+        """
         with self.waiting() as raw:
-            return raw.execute(statement.encode(), values or None)
+            return raw.execute(statement.encode(), values or None, prepare=False)
 
     @contextmanager
     def transaction(self, mode: str = "") -> Iterator[None]:
@@ -211,7 +215,7 @@ class LedgerConnection:
         Raises psycopg's errors, at the end of the block.
         """
         with self.waiting() as raw, raw.pipeline():
-            yield raw.execute(statement.encode(), values or None)
+            yield raw.execute(statement.encode(), values or None, prepare=False)
 
     def copy(
         self,

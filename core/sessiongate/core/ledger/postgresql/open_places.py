@@ -30,8 +30,5 @@ def read_held(connection: LedgerConnection, shard: int) -> defaultdict[str, dict
 
 def read_places(connection: LedgerConnection, source: str, keys: Sequence[str]) -> dict[str, int]:
     """Return the places of a source's open sessions with these keys, by key."""
-    values = storable(source), [*map(storable, keys)]
-    with connection.waiting() as raw:
-        # Planned each time: a plan for any keys compares each session with each key in turn.
-        found = raw.execute(_WITH_KEYS.encode(), values, prepare=False).fetchall()
+    found = connection.execute(_WITH_KEYS, storable(source), [*map(storable, keys)])
     return {stated(key): place_of(time, ident) for key, ident, time in found}
