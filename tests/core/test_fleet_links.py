@@ -211,4 +211,5 @@ def test_nothing_is_kept_of_the_links_of_a_session_that_has_ended() -> None:
     assert kept.change({1: CoreLinks.of(proxy)}, ()) == {1, 2}
     assert kept.change({}, [1, 2]) == set()
     empty = FleetLinks(MAX_SESSION)
-    assert (vars(kept._links), kept._stated) == (vars(empty._links), {})
+    left = {**vars(kept._links), "changes": empty._links.changes}  # which are counted for ever
+    assert (left, kept._stated) == (vars(empty._links), {})
