@@ -18,13 +18,13 @@ from tests.core.engines import running_engine
 KEYS = ["\0 \x01", "é", *map(str, range(12_000))]
 
 
-async def next_revision(url: str, reserved: ReservedStart | None = None) -> int:
+async def next_revision(url: str, reserved: ReservedStart | None = None, core: str = "") -> int:
     """Return where the revisions begin of a core that has just become active."""
 
     def opening(ledger: PostgresqlLedger) -> None:
         ledger.pen.reserved = reserved
 
-    ledger = await PostgresqlLedger.open(url, now=time.time_ns, opening=opening)
+    ledger = await PostgresqlLedger.open(url, now=time.time_ns, core=core, opening=opening)
     try:
         return await ledger.ceiling()
     finally:
@@ -50,6 +50,15 @@ def test_a_core_that_stands_by_reserves_its_next_start() -> None:
             await ledger.close()
             used = start.reserved
             assert await next_revision(url, used) == start.revision
+            # A core that has reserved its number later may become active before.
+            early, late = [await StandbyStart.next(membership, None) for _ in range(2)]
+            assert await next_revision(url, late.reserved, "core-c") == late.revision
+            again = await StandbyStart.next(membership, early)
+            assert again.revision > late.revision
+            assert await StandbyStart.next(membership, again) is again
+            for each in early, late:  # nor may a number be used twice
+                assert await next_revision(url, each.reserved, "core-b") > again.revision
+            start, used = again, again.reserved
             # Another server, such as one that has restarted, may not know of it any longer.
             other = replace(used.server, timeline=used.server.timeline + 1)
             lost = StandbyStart(membership, replace(used, server=other))

@@ -171,7 +171,7 @@ class ShardCore:
             return ledger
 
     async def _rehearse(self, last: Rehearsal | None) -> Rehearsal | None:
-        """Return what to rehearse in: the last one, unless the server does not know its start."""
+        """Return what to rehearse in: the last one, unless its start cannot be the next."""
         config, before = self._config, self._start_rehearsed
         try:
             self._start_rehearsed = await StandbyStart.next(self._membership, before)

@@ -7,7 +7,6 @@ from functools import partial
 from itertools import islice
 
 from sessiongate.core.fleet.membership import Membership
-from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.open_places import read_places
 from sessiongate.core.ledger.postgresql.starts import ReservedStart, reserve_start
 
@@ -23,12 +22,14 @@ class StandbyStart:
 
     @classmethod
     async def next(cls, membership: Membership, last: StandbyStart | None) -> StandbyStart:
-        """Return the last start, if the ledger's server still knows it; else reserve another.
+        """Return the last start, if it can still be the next one; else reserve another.
 
         Raises `LedgerError`.
         """
-        if last is not None and last.reserved.server == await membership.call(_server):
-            return last
+        if last is not None:
+            is_next = partial(last.reserved.is_next, shard=membership.shard)
+            if await membership.call(is_next):
+                return last
         return cls(membership, await membership.call(reserve_start))
 
     @property
@@ -54,7 +55,3 @@ class StandbyStart:
         while part := [*islice(following, _KEYS_AT_ONCE)]:
             found |= await self._membership.call(partial(read_places, source=source, keys=part))
         return found
-
-
-def _server(connection: LedgerConnection) -> object:
-    return connection.server

@@ -296,7 +296,7 @@ class Pen:
         is_behind = counter < max(self._seen, self.floor)
         # A core that alone gives ids, and has seen them all, knows that none is missing.
         has_seen_all = self._seen > 0 and not self._has_others
-        reserved = self.reserved
+        reserved = None if self.instance else self.reserved
         if is_behind or not (is_same or has_seen_all):
             counter, instance = self._jump(connection), instance + LOST_STARTS
             reserved = None
@@ -308,7 +308,7 @@ class Pen:
                 f" tables = {TABLES_FILE}, generation = generation + 1",
                 *(server.system, server.timeline, server.started),
             )
-        if not self.instance and reserved and reserved.is_of(server, instance):
+        if reserved and reserved.is_next(connection, self._shard_name):
             self.instance = reserved.instance
         if not self.instance:
             # Above every revision of a ledger whose revisions were times.

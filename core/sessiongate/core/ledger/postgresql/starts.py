@@ -16,6 +16,11 @@ _TAKE = (
     "UPDATE counters SET value = greatest(value + %s, %s) + 1 WHERE name = 'instance'"
     " RETURNING value"
 )
+_NUMBERS = """
+SELECT c.value, (SELECT coalesce(max(a.instance), 0) FROM actives a
+    JOIN shards s ON s.number = a.shard WHERE s.name = %s)
+FROM counters c WHERE c.name = 'instance'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +44,17 @@ class ReservedStart:
         if not self.is_reserved(revision):
             raise LedgerError(f"the ledger has no revision {revision} for this core")
 
-    def is_of(self, server: ServerIdentity, last: int) -> bool:
-        """Return whether the server, whose last number is ``last``, still knows this one."""
-        return self.server == server and self.instance <= last
+    def is_next(self, connection: LedgerConnection, shard: str) -> bool:
+        """Return whether it can be the next start of a core that is active for a shard.
+
+        The server must be the one that has given the number, and still know it; and no core of
+        the shard may have been active with a later one, for revisions only grow. Raises
+        psycopg's errors.
+        """
+        if self.server != connection.server:
+            return False
+        ((last, active),) = connection.execute(_NUMBERS, shard)
+        return bool(active < self.instance <= last)
 
 
 def reserve_start(connection: LedgerConnection) -> ReservedStart:
