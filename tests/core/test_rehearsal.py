@@ -20,6 +20,7 @@ from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
+from sessiongate.core.place import id_of, time_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
 from sessiongate.core.table.draft import unassigned
 from sessiongate.core.table.table import SessionTable
@@ -259,5 +260,35 @@ def test_a_core_reads_its_sources_again_and_again_and_hands_over_what_it_rehears
             assert not source.closed
             assert start.asked == ["a"]
             assert await observer.stop() == ([], None)
+
+    asyncio.run(main())
+
+
+def test_a_session_that_had_ended_meanwhile_begins_when_it_is_seen_again() -> None:
+    """A core that stands by, and reads its sources rarely, may not notice."""
+
+    async def main() -> None:
+        place = Place(1)
+        item = seen("a")  # its start is not stated
+
+        def state(*items: Observed) -> None:
+            for name, source in place.sources.items():
+                source.again = Observation(items if name == SERVER.name else ())
+
+        async with a_ledger() as ledger:
+            rehearsal = a_rehearsal(LedgersStart(ledger))
+            state(seen("a"))
+            async with place.collected(ledger):
+                (former,) = (await ledger.held())[SERVER.name].values()
+                state(item)
+                await place.rehearse(rehearsal)
+                state()
+                await place.look()
+            state(item)
+            async with place.collected(ledger, rehearsal) as table:
+                (again,) = (await ledger.held())[SERVER.name].values()
+                assert id_of(again) != id_of(former)
+                assert time_of(again) > time_of(former)
+                assert [row.place for row in table.following(0, 9)] == [again]
 
     asyncio.run(main())

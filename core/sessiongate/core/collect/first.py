@@ -80,7 +80,7 @@ class First(NamedTuple):
             return None
         stated = known.get(_START)
         if stated is None or (start := storable_moment(stated)) is None:
-            start, stated = now(), session.connect_time
+            start, stated, item.was_given_start = now(), session.connect_time, True
             stated.seconds, stated.nanos = divmod(start, 10**9)
         active = state = since = transaction = None
         if (time := known.get(_ACTIVE)) is not None and (active := storable_moment(time)) is None:

@@ -86,9 +86,9 @@ class Preparation:
             opening = first.opening(key)
         else:
             session = item.session
-            began = (
-                storable_moment(session.connect_time) if session.HasField("connect_time") else None
-            )
+            began = _stated_start(session)
+            if session.id and item.was_given_start:
+                began = None  # that of another session, which was shown by the same object
             opening = Opening(key, now() if began is None else began, item.stated_id, session)
         untrack(opening)
         return opening, first
@@ -159,8 +159,11 @@ class Preparation:
             session.CopyFrom(item.session)
             # The core's additions do not count towards its size.
             link(unassigned(session), (), (), self._max_session)
-        elif item.unreadable:
-            self._last_known.fill_in(key, item, known)
+        else:
+            if _stated_start(session) is None:
+                item.was_given_start = True
+            if item.unreadable:
+                self._last_known.fill_in(key, item, known)
         self._clear(session, item)
         if item.blocked_by and session.HasField("activity"):
             self._set_blockers(session.activity, item.blocked_by)
@@ -183,6 +186,10 @@ class Preparation:
     def _set_blockers(self, activity: Activity, keys: Sequence[str]) -> None:
         found = {ident for key in keys if (ident := self.blockers.get(short(key))) is not None}
         activity.blocked_by_ids.extend(nsmallest(MAX_BLOCKERS, found))
+
+
+def _stated_start(session: Session) -> int | None:
+    return storable_moment(session.connect_time) if session.HasField("connect_time") else None
 
 
 def _clear_unstorable(session: Session) -> None:

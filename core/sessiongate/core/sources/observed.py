@@ -65,7 +65,7 @@ class Observed:
 
     __slots__ = (
         *("_session", "accepted", "blocked_by", "former", "key"),
-        *("opened", "stated_id", "unreadable"),
+        *("opened", "stated_id", "unreadable", "was_given_start"),
     )
 
     def __init__(
@@ -87,6 +87,7 @@ class Observed:
         self.stated_id = stated_id
         self.former = former
         self.blocked_by = blocked_by
+        self.was_given_start = False  # by the core, for the source states none
         untrack(self)
 
     @property
