@@ -292,3 +292,36 @@ def test_a_session_that_had_ended_meanwhile_begins_when_it_is_seen_again() -> No
                 assert [row.place for row in table.following(0, 9)] == [again]
 
     asyncio.run(main())
+
+
+def test_a_session_that_has_the_former_key_of_another_is_shown() -> None:
+    """The core that stands by has not noticed that another session has the key now."""
+
+    async def main() -> None:
+        place = Place(1)
+        one, other = seen("a", connected=5), seen("b", connected=6)
+        renamed = Observed("b", other.session, former="a")
+
+        def state(*items: Observed) -> None:
+            for name, source in place.sources.items():
+                source.again = Observation(items if name == SERVER.name else ())
+
+        async with a_ledger() as ledger:
+            rehearsal = a_rehearsal(LedgersStart(ledger))
+            state(seen("a", connected=5))
+            async with place.collected(ledger):
+                state(one)
+                await place.rehearse(rehearsal)
+                state(Observed("b", seen("b", connected=6).session, former="a"))
+                await place.look()
+                state(seen("a", connected=7), Observed("b", seen("b").session, former="a"))
+                await place.look()
+                state(one, renamed)
+                await place.rehearse(rehearsal)
+            state(one, renamed)
+            async with place.collected(ledger, rehearsal) as table:
+                held = (await ledger.held())[SERVER.name]
+                assert {row.place for row in table.following(0, 9)} == {*held.values()}
+                assert len(held) == 2
+
+    asyncio.run(main())

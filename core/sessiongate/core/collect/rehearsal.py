@@ -20,7 +20,7 @@ from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, SourceConfig
-from sessiongate.core.sources.support.pacing import Pace, kept
+from sessiongate.core.sources.support.pacing import Pace, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.memory import FreeMemory
 
@@ -87,25 +87,28 @@ class Rehearsal:
             *(config.max_sessions, pace),
         )
         places = await self.start.places(config.name, [*found.fresh])
+        owners: dict[int, str] = {}  # keys: one that was renamed meanwhile may be found twice
+        await mapped(lambda pair: owners.setdefault(pair[1], pair[0]), places.items(), pace)
         absent = await kept(lambda key: key not in found.fresh, [*showing.absent], pace)
-        # First: a session may have got the key that another one had.
+        leaving, held = {*found.gone, *absent}, showing.held
         moved = await kept(
-            lambda key: key in showing.held and places.get(key) != showing.held[key],
-            found.fresh,
+            lambda key: (
+                (key in found.fresh and places.get(key) != held[key])
+                or (owners.get(held[key], key) != key and key not in leaving)
+            ),
+            held,
             pace,
         )
         left = [*found.gone, *absent, *moved]
+        # First, and not in one step: a session may have got the key or the id of another one.
+        await showing.show((Entry(key, None, held[key], key) for key in left), {}, pace)
         blocking = await waited_for(found.fresh.values(), pace)
-        listed = {key: place for key in blocking if (place := showing.held.get(key)) is not None}
-        for key in left:
-            listed.pop(key, None)
+        listed = {key: place for key in blocking if (place := held.get(key)) is not None}
         listed |= {key: places[key] for key in blocking if key in places}
 
         def entries() -> Iterator[Entry]:
-            for key in left:
-                yield Entry(key, None, showing.held[key], key)
             for key, item in found.fresh.items():
-                if key in places:
+                if key in places and owners[places[key]] == key:
                     yield Entry(key, item, places[key], key)
 
         await showing.show(entries(), {key: id_of(place) for key, place in listed.items()}, pace)
