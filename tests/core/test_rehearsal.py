@@ -98,7 +98,10 @@ class Place:
             accepted, opened = (wire, ()) if name == SERVER.name else (None, (wire,))
             if kind < 4:
                 accepted, opened = None, ()
-            sessions[key] = Observed(key, session, accepted, opened, blocked_by=tuple(waits))
+            renamed = self.dice.choice(keys) if self.dice.random() < 0.3 else ""
+            sessions[key] = Observed(
+                *(key, session, accepted, opened), former=renamed, blocked_by=tuple(waits)
+            )
         for name, source in self.sources.items():
             items = [*self.sessions[name].values()]
             self.dice.shuffle(items)
