@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, filterfalse, islice
+from itertools import chain, islice
 from operator import indexOf
 
 from sessiongate.core.collect.completeness import UnreadableMembers
@@ -20,7 +20,7 @@ from sessiongate.core.collect.step import Effects, Entry, SourceStep
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
-from sessiongate.core.sources.support.pacing import Pace, kept
+from sessiongate.core.sources.support.pacing import Pace, kept, parts
 from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.row import Row
@@ -130,12 +130,11 @@ class Showing:
         gone = await kept(lambda key: held.get(key) != self.held[key], self.held, pace)
         await self.show((Entry(key, None, self.held[key], key) for key in gone), {}, pace)
         self.held, self.progressed_at = held, read_at
-        following = filterfalse(self.shown.__contains__, held)
-        while part := dict.fromkeys(islice(following, STEP_CHANGES), 0.0):
-            self.absent.update(part)
-            idents = (id_of(held[key]) for key in part)
-            self._table.unseen.update(dict.fromkeys(idents, self._source))
-            await pace.pause()
+        async for part in parts(held, pace):
+            for key in part:
+                if key not in self.shown:
+                    self.absent[key] = 0.0
+                    self._table.unseen[id_of(held[key])] = self._source
 
     def forsake(self) -> None:
         """Drop what is still to show; count those that wait for others as not observed."""
