@@ -328,3 +328,37 @@ def test_a_session_that_has_the_former_key_of_another_is_shown() -> None:
                 assert len(held) == 2
 
     asyncio.run(main())
+
+
+def test_a_transaction_that_was_rehearsed_counts_until_it_was_read() -> None:
+    async def main() -> None:
+        place = Place(1)
+        second, now = 10**9, time.time_ns()
+
+        def state(*items: Observed) -> None:
+            for name, source in place.sources.items():
+                source.again = Observation(items if name == SERVER.name else ())
+
+        def busy(key: str) -> Observed:
+            session = seen(key, connected=5).session
+            session.activity.transaction_start_time.FromNanoseconds(now - 500 * second)
+            return Observed(key, session)
+
+        async with a_ledger() as ledger:
+            rehearsal = a_rehearsal(LedgersStart(ledger))
+            state(seen("ends", connected=5), seen("stays", connected=5))
+            async with place.collected(ledger):
+                observation = Observation([busy("ends"), busy("stays")])
+                await rehearsal.take(SERVER, observation, elapsed() - 400)
+                state(seen("stays", connected=5))
+                held = (await ledger.held())[SERVER.name]
+            async with place.collected(ledger, rehearsal):
+                state()
+                await place.look()
+            for key in held:
+                past = await ledger.one(id_of(held[key]))
+                assert past is not None
+                assert past.HasField("end_time")
+                assert 90 <= past.longest_transaction.ToSeconds() < 400, key
+
+    asyncio.run(main())

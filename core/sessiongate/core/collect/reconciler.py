@@ -127,6 +127,7 @@ class Reconciler:
             self._continues = continues
             await self._reconcile(observation)
             self._showing.progress()
+            self._showing.rehearsed_at = None
             self._last = observation
         self._observed_at = observed_at
 

@@ -67,6 +67,8 @@ class Showing:
         self.waiting: dict[str, Observed] = {}  # of those, the ones that wait for others
         # By id, the longest transaction of a session, in ns, of those that have ended.
         self._longest: dict[int, int] = {}
+        # When a core that stood by read what is shown, in ns since the epoch; None if this one has.
+        self.rehearsed_at: int | None = None
         self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
         self._stale_since = 0.0  # when those were last observed
         self.times_hidden = 0
@@ -108,7 +110,12 @@ class Showing:
                 if not getattr(session, name):
                     getattr(more, name).extend(ids)
             seen += piece(more)
-        return seen, _longer(longest, row.transaction, self._now())
+        return seen, _longer(longest, row.transaction, self._seen_at)
+
+    @property
+    def _seen_at(self) -> int:
+        """When what is shown was certainly so, in ns since the epoch: now, if it is observed."""
+        return self._now() if self.rehearsed_at is None else self.rehearsed_at
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
@@ -127,6 +134,8 @@ class Showing:
         self.forsake()
         self._longest.clear()  # as far as a core may know that stands by
         read_at = self.progressed_at
+        if self.shown:
+            self.rehearsed_at = self._now() - int((elapsed() - read_at) * 1e9)
         gone = await kept(lambda key: held.get(key) != self.held[key], self.held, pace)
         await self.show((Entry(key, None, self.held[key], key) for key in gone), {}, pace)
         self.held, self.progressed_at = held, read_at
@@ -256,7 +265,7 @@ class Showing:
                 continue
             activity = ready.decoded.activity
             if activity.transaction_start_time.ToNanoseconds() != row.transaction:
-                longest = _longer(self._longest.get(row.id), row.transaction, self._now())
+                longest = _longer(self._longest.get(row.id), row.transaction, self._seen_at)
                 if longest is not None:
                     self._longest[row.id] = longest
 
@@ -313,9 +322,9 @@ class Showing:
             entry.item.keep(row.piece)
 
 
-def _longer(longest: int | None, start: int | None, now: int) -> int | None:
+def _longer(longest: int | None, start: int | None, until: int) -> int | None:
     """Return the longer one: the longest so far, or the transaction that began at ``start``."""
-    return longest if start is None else max(longest or 0, now - start)
+    return longest if start is None else max(longest or 0, until - start)
 
 
 def _untracked_set() -> set[Observed]:
