@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import random
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ import sessiongate.gateway.upstream.replica
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
+from sessiongate.gateway.upstream import lookups
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.gateway.upstream.version import NO_VERSION
@@ -514,16 +516,25 @@ def test_who_asks_what_the_core_cannot_look_up_waits_until_a_store_is_indexed(
     run(test)
 
 
-def test_a_store_that_is_dropped_is_not_indexed_further() -> None:
+def test_a_store_that_is_dropped_is_not_indexed_further(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(stage: Stage) -> None:
         await stage.core.send(snapshot(*range(1, 5001)), sync(7, 100.0))
         dropped = stage.replica.store
         stage.replica.index_later()
-        stage.replica.store = Store()
-        for _ in range(1000):
+        waiting = stage.replica.indexing()  # what a request does that waits
+        next(waiting)
+        await stage.core.send(ended(grpc.StatusCode.OUT_OF_RANGE))
+        await stage.core.send(snapshot(1), sync(8, 100.0))
+        assert [*waiting] == []
+        for _ in range(10):
             await asyncio.sleep(0)
         assert not dropped.is_indexed
+        kept = weakref.ref(dropped)
+        del dropped, waiting
+        gc.collect()
+        assert kept() is None
 
+    monkeypatch.setattr(lookups, "_AT_ONCE", 1)  # it would take 5,000 rounds of the loop
     run(test)
 
 

@@ -56,6 +56,7 @@ class Store:
         self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last changed, likewise
         self.is_whole = True  # unless changes are being applied
+        self.is_being_indexed = False  # or it was, without being waited for
         self.state = object()  # another one after each message is applied
         self._rows: SortedSequence[SessionRow] = SortedSequence(key=_ID)
         # The same: a search reads about ten rows, and memory is slow at a million.
@@ -217,7 +218,6 @@ class Replica:
         self._applied = asyncio.Event()  # clear while messages are being applied
         self._applied.set()
         self._advanced = asyncio.Event()  # set, and replaced, when the store has another state
-        self._indexed: Store | None = None  # the store that is indexed by `index_later`
 
     @property
     def age(self) -> float | None:
@@ -249,11 +249,13 @@ class Replica:
 
     def index_later(self) -> None:
         """Index the store without being waited for."""
-        if self._indexed is not self.store:
-            self._indexed = self.store
-            later(self._indexing(self.store))
+        if not self.store.is_being_indexed:
+            self.store.is_being_indexed = True
+            later(self.indexing())
 
-    def _indexing(self, store: Store) -> Steps[None]:
+    def indexing(self) -> Steps[None]:
+        """Index the store in steps, unless another one replaces it."""
+        store = self.store
         for _ in store.indexing():
             if store is not self.store:
                 return

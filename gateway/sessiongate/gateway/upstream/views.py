@@ -298,7 +298,7 @@ class ReplicaView:
             store = self._replica.store
             if store.is_indexed:
                 return store
-            await work(store.indexing())
+            await work(self._replica.indexing())
         return None
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
