@@ -164,6 +164,13 @@ async def _take(server: Server, session: Session, tx: Transaction, values: Any) 
     return await count_up(server, session, tx, "instance", lambda now: max(now + lost, least) + 1)
 
 
+@means(starts._NUMBERS)
+async def _numbers(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+    shards = {number for number, row in tx.rows("shards") if row["name"] == values[0]}
+    actives = [row["instance"] for number, row in tx.rows("actives") if number in shards]
+    return [(counter(tx, "instance"), max(actives, default=0))]
+
+
 @means(ids.BLOCK)
 async def _block(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
