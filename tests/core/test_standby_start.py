@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
 from sessiongate.core.fleet.standby_start import StandbyStart
 from sessiongate.core.ledger.past import Opening
+from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
-from sessiongate.core.ledger.postgresql.starts import ReservedStart
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.starts import (
+    INSTANCE_BITS,
+    LOST_STARTS,
+    ReservedStart,
+    reserve_start,
+)
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import running_engine
 
@@ -72,6 +80,35 @@ def test_a_core_that_stands_by_reserves_its_next_start() -> None:
             assert later[-1] < unknown.revision
         finally:
             await membership.close()
+
+    with running_engine() as engine:
+        asyncio.run(main(engine.url(engine.database())))
+
+
+def test_a_core_that_meets_another_server_skips_the_numbers_that_may_be_lost() -> None:
+    async def main(url: str) -> None:
+        first = await next_revision(url)
+        place = LedgerPlace.parse(url)
+        connection = LedgerConnection(place, "test")
+        try:
+            here = connection.server
+            one = reserve_start(connection)
+            assert (one.instance - 1, one.server) == (first >> INSTANCE_BITS, here)
+            for other in (
+                replace(here, system=here.system + 1),
+                replace(here, timeline=here.timeline + 1),
+                replace(here, started=here.started + timedelta(seconds=1)),
+            ):
+                connection.server = other
+                another = reserve_start(connection)
+                assert another == ReservedStart(one.instance + LOST_STARTS + 1, other)
+                one = another
+            connection.server = here
+            connection.execute("UPDATE engine SET tables = tables + 1")  # as if they were dropped
+            another = reserve_start(connection)
+            assert another == ReservedStart(one.instance + LOST_STARTS + 1, here)
+        finally:
+            connection.close()
 
     with running_engine() as engine:
         asyncio.run(main(engine.url(engine.database())))

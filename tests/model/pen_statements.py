@@ -159,8 +159,9 @@ async def _raise(server: Server, session: Session, tx: Transaction, values: Any)
 
 @means(starts._TAKE)
 async def _take(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    require_version(tx)
-    lost, least = values
+    *known, least = values
+    ((*last, is_same),) = await _meet(server, session, tx, ())
+    lost = 0 if is_same and last == known else starts.LOST_STARTS
     return await count_up(server, session, tx, "instance", lambda now: max(now + lost, least) + 1)
 
 

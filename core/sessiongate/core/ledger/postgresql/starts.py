@@ -12,10 +12,16 @@ from sessiongate.core.ledger.postgresql.schema import TABLES_FILE
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
 LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
 LOST_BESIDE = 1 << 6  # more than it may have forgotten while one core was active without a break
-_TAKE = (
-    "UPDATE counters SET value = greatest(value + %s, %s) + 1 WHERE name = 'instance'"
-    " RETURNING value"
+# In one statement: whoever hangs after it was sent keeps no lock that a take-over waits for.
+_TAKE = f"""
+WITH known AS (
+    SELECT (system_identifier, timeline, started) = (%s, %s, %s)
+        AND tables = {TABLES_FILE} AS is_same FROM engine FOR UPDATE
 )
+UPDATE counters c
+SET value = greatest(c.value + CASE WHEN k.is_same THEN 0 ELSE {LOST_STARTS} END, %s) + 1
+FROM known k WHERE c.name = 'instance' RETURNING c.value
+"""  # noqa: S608 - our own text
 _NUMBERS = """
 SELECT c.value, (SELECT coalesce(max(a.instance), 0) FROM actives a
     JOIN shards s ON s.number = a.shard WHERE s.name = %s)
@@ -59,11 +65,12 @@ class ReservedStart:
 
 def reserve_start(connection: LedgerConnection) -> ReservedStart:
     """Take a number that no other start has, or will have while the server runs."""
-    with connection.transaction():
-        lost = 0 if is_where_it_was(connection) else LOST_STARTS
-        least = time.time_ns() // 1000 >> INSTANCE_BITS  # of a ledger whose revisions were times
-        ((instance,),) = connection.execute(_TAKE, lost, least)
-    return ReservedStart(int(instance), connection.server)
+    server = connection.server
+    least = time.time_ns() // 1000 >> INSTANCE_BITS  # of a ledger whose revisions were times
+    ((instance,),) = connection.execute(
+        _TAKE, *(server.system, server.timeline, server.started, least)
+    )
+    return ReservedStart(int(instance), server)
 
 
 def is_where_it_was(connection: LedgerConnection) -> bool:
