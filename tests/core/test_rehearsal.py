@@ -362,3 +362,27 @@ def test_a_transaction_that_was_rehearsed_counts_until_it_was_read() -> None:
                 assert 90 <= past.longest_transaction.ToSeconds() < 400, key
 
     asyncio.run(main())
+
+
+def test_a_source_that_cannot_be_rehearsed_keeps_no_other_from_being_read() -> None:
+    told: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+
+    async def main() -> None:
+        async with a_ledger() as ledger:
+            rehearsal = a_rehearsal(LedgersStart(ledger))
+
+            async def rehearse(last: Rehearsal | None) -> Rehearsal | None:
+                return rehearsal
+
+            odd, usual = ScriptedSource(), ScriptedSource()
+            odd.again = Observation([Observed(None, Session())])  # type: ignore[arg-type]
+            usual.again = Observation([seen("a")])
+            observer = Observer(lambda: [(PROXY, odd), (SERVER, usual)], told.put, rehearse)
+            observer.start()
+            steps = [asyncio.create_task(source.step()) for source in (odd, usual)]
+            assert await told.get() == (PROXY.name,)
+            await observer.stop()
+            for step in steps:
+                step.cancel()
+
+    asyncio.run(main())

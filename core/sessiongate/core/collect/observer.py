@@ -57,6 +57,8 @@ class StandbySource:
                 await rehearsal.take(self.config, observation, requested)
             except LedgerError as error:
                 log.info("source %s is not rehearsed now: %s", self.config.name, error)
+            except Exception as error:  # a plugin may state anything, such as a key that is no text
+                return why_failed(self.config, error)
         return ""
 
     async def close(self) -> None:
