@@ -21,7 +21,7 @@ from bench.measures import LONG, Found, Measure, Sizes
 from bench.programs import BIN, ROOT, BenchError
 from sessiongate.core.sources.synthetic import SyntheticSource
 from sessiongate.core.table.table import SessionTable
-from sessiongate.gateway.upstream.replica import Store
+from sessiongate.gateway.upstream.store import Store
 from sessiongate.runtime.memory import collect_rarely
 from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session

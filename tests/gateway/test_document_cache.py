@@ -18,7 +18,8 @@ from sessiongate.gateway.http.in_flight import Body, InFlight
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.gateway.upstream.replica import Replica, Store
+from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.gateway.upstream.store import Store
 from sessiongate.gateway.upstream.version import Version
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.runtime.turns import Steps

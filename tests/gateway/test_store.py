@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessiongate.gateway.upstream import lookups, replica
-from sessiongate.gateway.upstream.replica import Store
+from sessiongate.gateway.upstream import lookups
+from sessiongate.gateway.upstream import store as store_module
+from sessiongate.gateway.upstream.store import Store
 from sessiongate.gateway.upstream.tallies import ServiceTally
 from sessiongate.runtime.turns import finished
 from sessiongate.v1 import session_pb2
@@ -62,9 +63,9 @@ _STEPS = st.lists(_MESSAGES, max_size=4)
 @pytest.fixture(autouse=True)
 def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Divide even small steps into parts."""
-    monkeypatch.setattr(replica, "_READ", 3)
-    monkeypatch.setattr(replica, "_CHANGED", 7)
-    monkeypatch.setattr(replica, "_TURN", -1)
+    monkeypatch.setattr(store_module, "_READ", 3)
+    monkeypatch.setattr(store_module, "CHANGED", 7)
+    monkeypatch.setattr(store_module, "_TURN", -1)
     monkeypatch.setattr(lookups, "_AT_ONCE", 4)
     monkeypatch.setattr(lookups, "_MOST_KEPT", 90)
 
@@ -197,6 +198,11 @@ def test_what_is_found_stays_as_it_was() -> None:
     store.apply([_message(False, [], {*range(1, 100)}, 10)])
     assert [row.id for row in everything] == [*found] == [*range(1, 101)]
     assert [*store.find({"users": frozenset("a")})] == [100]
+    everything, found = store.all(), store.find({"users": frozenset("a")})
+    few = store.few({"users": frozenset("a")})
+    assert len([*store.let_go()]) > 1
+    assert few == [*everything] == store.rows(found, everything) != []
+    assert len(store) == 0
 
 
 def test_a_value_that_many_have_is_not_one_of_few() -> None:
@@ -227,7 +233,7 @@ def test_a_step_that_takes_long_is_not_shown_half() -> None:
 def test_a_step_that_takes_no_longer_than_a_turn_is_applied_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replica, "_TURN", math.inf)
+    monkeypatch.setattr(store_module, "_TURN", math.inf)
     store = Store()
     lengths = [len(store) for _ in store.applying([_changed(*range(1, 31))])]
     assert {*lengths} == {0}

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence, put
+from sessiongate.runtime.turns import Steps, let_go
 
 # Most values have few sessions, and a value of its own is what many sessions have: one id
 # is kept as it is, and some as a list.
@@ -78,6 +79,10 @@ class Index:
         for value in self._ids.keys() & own.keys():
             self._add(value, self._ids[value], (own.pop(value),))
         self._ids |= own
+
+    def let_go(self) -> Steps[None]:
+        """Forget all values, in steps."""
+        return let_go(self._ids)
 
     def _add(self, value: Hashable, ids: _Ids, added: Sequence[int]) -> None:
         """Add ids to a value that has some."""

@@ -14,6 +14,7 @@ from sys import getrefcount
 from typing import Any, TypeVar, overload
 
 from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.turns import Steps
 
 _T = TypeVar("_T")
 
@@ -148,6 +149,14 @@ class SortedSequence(Sequence[_T]):
         taken._blocks, taken._last = self._blocks.copy(), self._last.copy()
         taken._starts, taken._length = self._starts, self._length
         return taken
+
+    def let_go(self) -> Steps[None]:
+        """Forget all items, in steps, except for snapshots."""
+        blocks, self._blocks, self._last = self._blocks, [], []
+        self._length, self._starts = 0, None
+        while blocks:
+            blocks.pop()
+            yield
 
     def _spans(self, keys: Sequence[Any]) -> list[tuple[int, int, int]]:
         """Return the numbers of the blocks that sorted keys belong to, each with its span of keys.

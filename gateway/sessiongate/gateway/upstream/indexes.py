@@ -36,6 +36,11 @@ class AttributeIndexes:
             same = {each for each in changed if before[each][number] == after[each][number]}
             index.change(_column(number, before, same), _column(number, after, same))
 
+    def let_go(self) -> Steps[None]:
+        """Forget all sessions, in steps."""
+        for index in self._indexes:
+            yield from index.let_go()
+
     def _add(self, rows: Sequence[SessionRow]) -> None:
         ids = [row.id for row in rows]
         columns = zip(*[row.values for row in rows], strict=True)

@@ -72,6 +72,11 @@ class Lookups:
             self._few.keep(number, kept)
         return kept
 
+    def let_go(self) -> Steps[None]:
+        """Forget all sessions, in steps."""
+        self._few = FewRows()
+        yield from self.indexes.let_go()
+
     def _change(self, removed: Sequence[SessionRow], added: Sequence[SessionRow]) -> None:
         self.indexes.change(removed, added)
         self.tallies.change(removed, added)

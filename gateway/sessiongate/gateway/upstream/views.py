@@ -15,8 +15,9 @@ from sessiongate.gateway.http.work import LIGHT_ROWS, work
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient, OneCore
 from sessiongate.gateway.upstream.indexes import FoundIds
-from sessiongate.gateway.upstream.replica import Replica, Store
+from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector, matching
+from sessiongate.gateway.upstream.store import Store
 from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
 from sessiongate.gateway.upstream.version import (
     NO_VERSION,
