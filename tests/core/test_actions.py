@@ -88,7 +88,8 @@ def test_the_end_is_seen_at_once_however_rarely_a_source_is_read(
         result = core.terminate(seen.id)
         assert result.ended
         assert result.revision > seen.revision
-        assert core.ids() == set()
+        # The connection that has ended it may still be in the server's list, as a session.
+        assert seen.id not in core.ids()
         assert not is_alive(client)
 
 
@@ -308,7 +309,7 @@ def test_a_caller_that_acts_too_often_is_refused(
             assert core.refusal(core.cancel, seen.id) == Reason.NO_STATEMENT
         assert core.refusal(core.cancel, seen.id) == Reason.TOO_MANY_ACTIONS
         assert core.refusal(core.terminate, seen.id) == Reason.TOO_MANY_ACTIONS
-        assert core.ids() == {seen.id}
+        assert seen.id in core.ids()
 
 
 def test_history_and_metrics_tell_who_did_what(
