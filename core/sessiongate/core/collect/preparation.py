@@ -75,13 +75,15 @@ class Preparation:
         self.blockers: Mapping[str, int] = {}
 
     def opening(
-        self, key: str, item: Observed, now: Callable[[], int]
+        self, key: str, item: Observed, now: Callable[[], int], *, is_prepared: bool = True
     ) -> tuple[Opening, First | None]:
-        """Return what the ledger is told of a new session, and what was prepared of it.
+        """Return what the ledger is told of a new session, and what was prepared of it, if asked.
 
         It began ``now`` unless it says when.
         """
-        first = First.of(item, self._source, self._scopes, self._max_session, now)
+        first = None
+        if is_prepared:
+            first = First.of(item, self._source, self._scopes, self._max_session, now)
         if first is not None:
             opening = first.opening(key)
         else:

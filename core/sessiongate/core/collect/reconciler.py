@@ -35,6 +35,9 @@ from sessiongate.v1.history_service_pb2 import EndReason
 log = logging.getLogger(__name__)
 
 _MANY = 10_000  # sessions more or less: memory is worth returning
+# New sessions of one observation that are prepared before the ledger is told of them. More of them
+# would take as much memory again as they take in the table, which the heap then does not return.
+_FIRSTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,9 @@ class Reconciler:
         untrack(openings)
         untrack(firsts)
         for key, item in opened:
-            opening, first = self._showing.preparation.opening(key, item, self._now)
+            opening, first = self._showing.preparation.opening(
+                *(key, item, self._now), is_prepared=len(firsts) < _FIRSTS
+            )
             openings.append(opening)
             firsts.append(first)
             if pace.is_due:
