@@ -128,13 +128,17 @@ class _Shard:
         return found
 
     def wait_for_standby(self, since: datetime) -> None:
-        """Wait until a core stands by that has read its sources since then, and both beat."""
-        look = "SELECT beat, observed FROM sessiongate.cores WHERE name = ANY(%s) ORDER BY name"
+        """Wait until the core that stands by has read its sources since then, and both beat."""
+        look = (
+            "SELECT beat, name, observed FROM sessiongate.cores WHERE name = ANY(%s) ORDER BY name"
+        )
         before, until = self._engine.execute(look, ([*_NAMES],)), time.monotonic() + LONG
         while True:
             time.sleep(3)
             found = self._engine.execute(look, ([*_NAMES],))
-            is_read = any(observed and observed > since for _, observed in found)
+            is_read = any(
+                observed and observed > since for _, name, observed in found if name != self.active
+            )
             if is_read and all(now[0] > was[0] for now, was in zip(found, before, strict=True)):
                 return
             before = found
