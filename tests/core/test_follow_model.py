@@ -334,3 +334,19 @@ class FollowMachine(RuleBasedStateMachine):
 
 FollowMachine.TestCase.settings = settings(max_examples=times(15, 500), stateful_step_count=30)
 TestFollow = FollowMachine.TestCase
+
+
+def test_what_a_core_stated_before_it_hung_does_not_make_its_shard_heard() -> None:
+    front = FollowMachine()
+    try:
+        front.hang_or_go_on("a")
+        front.change("a", {1: "x"}, set())
+        front.wait(SILENT_AFTER + 0.5)
+        assert {each.name for each in front.table.sources() if each.reachable} == {"b1", "b2"}
+        front.hang_or_go_on("a")  # first comes what was on its way, which is old
+        front.what_is_shown_as_reachable_is_as_current_as_the_front_says()
+        front.take_over("a", "", dies=True)
+        front.what_is_shown_as_reachable_is_as_current_as_the_front_says()
+        front.run(front.has_peace())
+    finally:
+        front.teardown()

@@ -112,8 +112,14 @@ class FollowedShard:
             self._fall_silent()
 
     def _prove(self, moment: float) -> None:
-        """Note that what is shown is current until a moment."""
+        """Note that what is shown is current until a moment.
+
+        If that was too long ago, as after a core has hung, the shard stays or becomes silent.
+        """
         self.moment = max(moment, self.moment or moment)
+        if elapsed() >= self.moment + SILENT_AFTER:
+            self._name_silent()
+            return
         if not self.is_heard:
             if self.is_settled.is_set():
                 log.warning("shard %s is heard again", self.name)
@@ -133,6 +139,12 @@ class FollowedShard:
         if self._lock.locked() or is_copying:
             self._table.deadlines.set(self._fall_silent, now + _AGAIN)
             return
+        self._name_silent()
+
+    def _name_silent(self) -> None:
+        """Name the shard, with why its core is not heard."""
+        follower = self.following or self.current
+        lost = "" if follower is None else follower.lost
         core = "the core" if follower is None else f"core {follower.core}"
         self._name(f"{core} is not heard: {lost or f'nothing has come for {SILENT_AFTER:g} s'}")
 
