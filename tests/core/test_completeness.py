@@ -114,6 +114,7 @@ def test_what_an_incomplete_observation_lacks_ends_when_it_is_stale(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch)
+    monkeypatch.setattr(collecting, "DUTY", 0)  # the clock is set forward within an observation
 
     async def test(scene: Scene) -> None:
         scene.source.again = Observation([seen("a"), seen("b")])
