@@ -106,9 +106,11 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
                 first, second = second, first
             before = second.metrics()
             first.process.send_signal(signal.SIGSTOP)
-            write_users(document, {1: 1, 2: 22, 3: 3, 5: 5})  # unlike what was rehearsed
+            write_users(
+                document, {1: 1, 2: 22, 3: 3, 5: 5}
+            )  # unlike what was read while standing by
             second.expect(f"{first.name} at {first.address} has not shown for .* seconds that it")
-            second.expect("going on with . sessions that were rehearsed")
+            second.expect("going on with . sessions that were read while standing by")
             ledger.until_active(second.name)
             first.process.send_signal(signal.SIGCONT)
             first.expect(f"{second.name} at {second.address} has become active")

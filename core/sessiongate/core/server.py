@@ -80,7 +80,7 @@ class Core:
 
         Show ``metrics`` beside the core's own. Ask ``first_reads`` before a source is read for
         the first time. Go on with what ``standby`` has: open sources, in place of the configured
-        ones of their names, and what was rehearsed.
+        ones of their names, and the warm table.
         """
         self._first_reads = first_reads
         self._config = config
@@ -117,7 +117,7 @@ class Core:
             self.exporter = self._open_exporter()
             if self.exporter is not None:
                 closing.push_async_callback(self.exporter.stop)
-            await server.start()  # a front can copy what was rehearsed while the ledger is read
+            await server.start()  # a front can copy the warm table while the ledger is read
             await self._filler.start()
             if self.exporter is not None:
                 await self.exporter.start()
@@ -157,12 +157,12 @@ class Core:
         self._written = ledger
         now, latest = time.time_ns() // 1000, await ledger.latest_time()
         ceiling = await ledger.ceiling()
-        rehearsal = None if standby is None else standby.rehearsal
-        if rehearsal is not None and rehearsal.start.revision != ceiling:
-            rehearsal = None  # it was for another start
-        if rehearsal is not None:
-            self.table = rehearsal.table
-            log.info("going on with %d sessions that were rehearsed", len(self.table))
+        warm = None if standby is None else standby.warm
+        if warm is not None and warm.start.revision != ceiling:
+            warm = None  # it was for another start
+        if warm is not None:
+            self.table = warm.table
+            log.info("going on with %d sessions that were read while standing by", len(self.table))
         else:
             # A start in a shard has its revisions; those of other ledgers were times once.
             revision = max(now, ceiling) if standby is None else ceiling
@@ -182,7 +182,7 @@ class Core:
             max_session=config.limits.max_session,
             scopes=Scopes(config.network) if is_in_postgresql(config.ledger) else None,
             first_reads=self._first_reads,
-            rehearsal=rehearsal,
+            warm=warm,
         )
         self._standby = None  # the collector closes its sources
         if self._spans is not None:

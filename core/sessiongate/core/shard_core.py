@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sessiongate.core.collect.observer import Observer, Standby
-from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.scopes import Scopes
+from sessiongate.core.collect.warm_table import WarmTable
 from sessiongate.core.fleet.agreement import stated_place
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
@@ -62,9 +62,9 @@ class ShardCore:
         entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
         self._observing = Suspicion(self._membership)  # of what the observer reads
-        self._start_rehearsed: StandbyStart | None = None
+        self._warm_start: StandbyStart | None = None
         self._observer = Observer(
-            *(lambda: open_sources(config), self._membership.tell, self._rehearse),
+            *(lambda: open_sources(config), self._membership.tell, self._warm_up),
             first_reads=self._observing,
         )
         self._standby = Standby()  # as the observer has left it
@@ -164,33 +164,33 @@ class ShardCore:
             try:
                 ledger = await self._unless_stopped(self._membership.stand_by(self._take, waiting))
             finally:
-                self._standby, self._start_rehearsed = await self._observer.stop(), None
+                self._standby, self._warm_start = await self._observer.stop(), None
                 await self._observing.close()
                 if ledger is None:
                     await self._standby.close()
             return ledger
 
-    async def _rehearse(self, last: Rehearsal | None) -> Rehearsal | None:
-        """Return what to rehearse in: the last one, unless its start cannot be the next."""
-        config, before = self._config, self._start_rehearsed
+    async def _warm_up(self, last: WarmTable | None) -> WarmTable | None:
+        """Return the table to keep warm: the last one, unless its start cannot be the next."""
+        config, before = self._config, self._warm_start
         try:
-            self._start_rehearsed = await StandbyStart.next(self._membership, before)
+            self._warm_start = await StandbyStart.next(self._membership, before)
         except LedgerError:
             return last
-        if last is not None and before is self._start_rehearsed:
+        if last is not None and before is self._warm_start:
             return last
         names = (source.name for source in config.sources)
-        return Rehearsal(
-            SessionTable(names, self._start_rehearsed.revision, moment_now),
-            *(self._start_rehearsed, config.sources),
+        return WarmTable(
+            SessionTable(names, self._warm_start.revision, moment_now),
+            *(self._warm_start, config.sources),
             *(config.limits.max_session, Scopes(config.network)),
         )
 
     def _opening(self, ledger: PostgresqlLedger) -> None:
-        """Say for which start this core has rehearsed, before it asks for the pen."""
+        """State for which start the table is warm, before this core asks for the pen."""
         self._membership.use(ledger)
-        if self._start_rehearsed is not None:
-            ledger.pen.reserved = self._start_rehearsed.reserved
+        if self._warm_start is not None:
+            ledger.pen.reserved = self._warm_start.reserved
 
     async def _take(self) -> Ledger:
         config = self._config

@@ -13,11 +13,11 @@ from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.places import refuse_exchange
-from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.terminations import Terminations
+from sessiongate.core.collect.warm_table import WarmTable
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.ledger.lock import LedgerError
@@ -43,18 +43,18 @@ class Collector:
         max_session: int = MAX_SESSION,
         scopes: Scopes | None = None,
         first_reads: FirstReads | None = None,
-        rehearsal: Rehearsal | None = None,
+        warm: WarmTable | None = None,
     ) -> None:
         """State TCP links in the sessions, for fronts, if there are ``scopes``.
 
-        Ask ``first_reads`` before a source is read for the first time. Go on with a
-        ``rehearsal`` in this table.
+        Ask ``first_reads`` before a source is read for the first time. If there is a ``warm``
+        table, it is this one: go on with it.
         """
         self.terminations = Terminations()
-        links, rehearsed = (rehearsal.links, rehearsal.showings) if rehearsal else (Links(), {})
+        links, warmed = (warm.links, warm.showings) if warm else (Links(), {})
         shared = Shared(
             *(table, ledger, links, FreeMemory(), stale_after, max_session, now),
-            *(scopes, first_reads, self.terminations, rehearsed),
+            *(scopes, first_reads, self.terminations, warmed),
         )
         self._table = table
         self._ledger = ledger

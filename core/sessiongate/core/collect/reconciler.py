@@ -69,7 +69,7 @@ class Reconciler:
         self._memory = shared.memory
         self._stale_after = shared.stale_after
         self._now = shared.now
-        self._showing = shared.rehearsed.get(config.name) or Showing(
+        self._showing = shared.warmed.get(config.name) or Showing(
             *(config.name, shared.table, shared.ledger, shared.links),
             *(shared.max_session, shared.now),
             None if shared.scopes is None else shared.scopes.of(config),
@@ -130,7 +130,7 @@ class Reconciler:
             self._continues = continues
             await self._reconcile(observation)
             self._showing.progress()
-            self._showing.rehearsed_at = None
+            self._showing.warmed_at = None
             self._last = observation
         self._observed_at = observed_at
 

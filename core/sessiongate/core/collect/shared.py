@@ -29,4 +29,4 @@ class Shared:
     scopes: Scopes | None = None  # if TCP links are stated, for fronts
     first_reads: FirstReads | None = None
     terminations: Terminations = field(default_factory=Terminations)
-    rehearsed: Mapping[str, Showing] = field(default_factory=dict)  # by source
+    warmed: Mapping[str, Showing] = field(default_factory=dict)  # by source

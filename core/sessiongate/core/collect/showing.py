@@ -68,7 +68,7 @@ class Showing:
         # By id, the longest transaction of a session, in ns, of those that have ended.
         self._longest: dict[int, int] = {}
         # When a core that stood by read what is shown, in ns since the epoch; None if this one has.
-        self.rehearsed_at: int | None = None
+        self.warmed_at: int | None = None
         self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
         self._stale_since = 0.0  # when those were last observed
         self.times_hidden = 0
@@ -115,7 +115,7 @@ class Showing:
     @property
     def _seen_at(self) -> int:
         """When what is shown was certainly so, in ns since the epoch: now, if it is observed."""
-        return self._now() if self.rehearsed_at is None else self.rehearsed_at
+        return self._now() if self.warmed_at is None else self.warmed_at
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
@@ -135,7 +135,7 @@ class Showing:
         self._longest.clear()  # as far as a core may know that stands by
         read_at = self.progressed_at
         if self.shown:
-            self.rehearsed_at = self._now() - int((elapsed() - read_at) * 1e9)
+            self.warmed_at = self._now() - int((elapsed() - read_at) * 1e9)
         gone = await kept(lambda key: held.get(key) != self.held[key], self.held, pace)
         await self.show((Entry(key, None, self.held[key], key) for key in gone), {}, pace)
         self.held, self.progressed_at = held, read_at

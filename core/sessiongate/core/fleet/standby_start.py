@@ -14,7 +14,7 @@ _KEYS_AT_ONCE = 5000  # that are asked for, which takes some 30 ms: beats wait f
 
 
 class StandbyStart:
-    """A start that is reserved (`core.collect.rehearsal.FutureStart`)."""
+    """A start that is reserved (`core.collect.warm_table.FutureStart`)."""
 
     def __init__(self, membership: Membership, reserved: ReservedStart) -> None:
         self._membership = membership

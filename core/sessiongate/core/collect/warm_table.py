@@ -1,4 +1,4 @@
-"""The table of a core that stands by: what it would show, so that it can show it at once.
+"""The table that a core keeps warm while it stands by, so that it can show it at once.
 
 It has the sessions that the sources stated when they were last read, under the ids that the active
 core has given them. That decides nothing: when this core takes over, `Showing.restore` removes
@@ -29,7 +29,7 @@ _MANY = 10_000  # sessions that changed: what that took of memory is worth retur
 
 
 class FutureStart(Revisions, Protocol):
-    """The start for which a core rehearses, and what the ledger has until then."""
+    """The start for which a table is kept warm, and what the ledger has until then."""
 
     @property
     def revision(self) -> int:
@@ -42,7 +42,7 @@ class FutureStart(Revisions, Protocol):
         """
 
 
-class Rehearsal:
+class WarmTable:
     """The table, and what its sources show in it; one call at a time changes it."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Rehearsal:
         max_session: int,
         scopes: Scopes | None,
     ) -> None:
-        """Rehearse in ``table``, which is empty, for a ``start``."""
+        """Fill ``table``, which is empty, for a ``start``."""
         self.table = table
         self.start = start
         self.links = Links()

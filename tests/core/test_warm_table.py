@@ -1,4 +1,4 @@
-"""What a core that stands by rehearses, and what becomes of that when it is active."""
+"""The table that a core keeps warm while it stands by, and its use when the core is active."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sessiongate.core.collect import observer as observing
 from sessiongate.core.collect import runner as collecting
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.collect.observer import Observer
-from sessiongate.core.collect.rehearsal import Rehearsal
 from sessiongate.core.collect.scopes import Scopes
+from sessiongate.core.collect.warm_table import WarmTable
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of, time_of
@@ -39,7 +39,7 @@ SCOPES = Scopes("east")
 
 @dataclass
 class LedgersStart:
-    """A start for which a core rehearses, that knows the open sessions of a ledger."""
+    """A start for which a table is kept warm, that knows the open sessions of a ledger."""
 
     ledger: SqliteLedger
     revision: int = 1 << 60
@@ -110,10 +110,10 @@ class Place:
 
     @asynccontextmanager
     async def collected(
-        self, ledger: SqliteLedger, rehearsal: Rehearsal | None = None
+        self, ledger: SqliteLedger, warm: WarmTable | None = None
     ) -> AsyncIterator[SessionTable]:
         """Read the sources, as an active core does."""
-        table = SessionTable(NAMES, 1, Timestamp) if rehearsal is None else rehearsal.table
+        table = SessionTable(NAMES, 1, Timestamp) if warm is None else warm.table
         sources = {name: ScriptedSource() for name in NAMES}
         for name, source in sources.items():
             source.again = self.sources[name].again
@@ -124,7 +124,7 @@ class Place:
             now=time.time_ns,
             max_session=MOST,
             scopes=SCOPES,
-            rehearsal=rehearsal,
+            warm=warm,
         )
         await collector.start()
         try:
@@ -137,17 +137,17 @@ class Place:
         """Let each source be read once."""
         await asyncio.gather(*(source.step() for source in self.sources.values()))
 
-    async def rehearse(self, rehearsal: Rehearsal) -> None:
+    async def warm_up(self, warm: WarmTable) -> None:
         """Let each source be read once by a core that stands by."""
         for config in (PROXY, SERVER):
             observation = self.sources[config.name].again
             assert observation is not None
-            await rehearsal.take(config, observation, elapsed())
+            await warm.take(config, observation, elapsed())
 
 
-def a_rehearsal(start: LedgersStart) -> Rehearsal:
+def a_warm_table(start: LedgersStart) -> WarmTable:
     table = SessionTable(NAMES, start.revision, Timestamp)
-    return Rehearsal(table, start, (PROXY, SERVER), MOST, SCOPES)
+    return WarmTable(table, start, (PROXY, SERVER), MOST, SCOPES)
 
 
 def shown(table: SessionTable) -> dict[int, Session]:
@@ -156,7 +156,7 @@ def shown(table: SessionTable) -> dict[int, Session]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_was_rehearsed_is_shown_as_a_core_shows_it_that_has_not(
+def test_a_warm_table_shows_what_a_cold_one_shows(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the core stood by, it may have read the sources at any times, and was stopped."""
@@ -165,22 +165,22 @@ def test_what_was_rehearsed_is_shown_as_a_core_shows_it_that_has_not(
     async def main() -> None:
         place = Place(seed)
         async with a_ledger() as ledger:
-            rehearsal = a_rehearsal(LedgersStart(ledger))
+            warm = a_warm_table(LedgersStart(ledger))
             place.turn(20)
             async with place.collected(ledger):
                 for _ in range(place.dice.randrange(6)):
                     if place.dice.random() < 0.5:
                         await place.look()
                     if place.dice.random() < 0.7:
-                        rehearsing = asyncio.create_task(place.rehearse(rehearsal))
+                        warming = asyncio.create_task(place.warm_up(warm))
                         for _ in range(place.dice.choice((2, 5, 1000, 1000))):
                             await asyncio.sleep(0)
-                        rehearsing.cancel()
-                        await asyncio.wait((rehearsing,))
+                        warming.cancel()
+                        await asyncio.wait((warming,))
                     place.turn(place.dice.randrange(8))
-            async with place.collected(ledger, rehearsal) as warm:
-                found, held = shown(warm), await ledger.held()
-                assert not warm.unseen
+            async with place.collected(ledger, warm) as warmed:
+                found, held = shown(warmed), await ledger.held()
+                assert not warmed.unseen
             async with place.collected(ledger) as cold:
                 assert found == shown(cold)
             assert held == await ledger.held()
@@ -189,42 +189,42 @@ def test_what_was_rehearsed_is_shown_as_a_core_shows_it_that_has_not(
     asyncio.run(main())
 
 
-def test_what_has_not_changed_since_it_was_rehearsed_makes_no_event() -> None:
+def test_what_has_not_changed_in_a_warm_table_makes_no_event() -> None:
     async def main() -> None:
         place = Place(1)
         async with a_ledger() as ledger:
             start = LedgersStart(ledger)
-            rehearsal = a_rehearsal(start)
+            warm = a_warm_table(start)
             place.turn(20)
             for source in place.sources.values():
                 assert source.again is not None
                 source.again = Observation(source.again.sessions)
-            await place.rehearse(rehearsal)
-            assert len(rehearsal.table) == 0, "the active core has not written any yet"
-            assert rehearsal.is_early
+            await place.warm_up(warm)
+            assert len(warm.table) == 0, "the active core has not written any yet"
+            assert warm.is_early
             async with place.collected(ledger):
                 start.is_away = True
                 with pytest.raises(LedgerError):
-                    await place.rehearse(rehearsal)
+                    await place.warm_up(warm)
                 start.is_away = False
-                await place.rehearse(rehearsal)
-                assert not rehearsal.is_early
-            revision, rows = rehearsal.table.revision, len(rehearsal.table)
+                await place.warm_up(warm)
+                assert not warm.is_early
+            revision, rows = warm.table.revision, len(warm.table)
             assert rows == sum(map(len, place.sessions.values()))
             start.asked.clear()
-            await place.rehearse(rehearsal)
-            waiting = {key for each in rehearsal.showings.values() for key in each.waiting}
+            await place.warm_up(warm)
+            waiting = {key for each in warm.showings.values() for key in each.waiting}
             assert {*start.asked} == waiting, "only what depends on others is looked at again"
-            assert rehearsal.table.revision == revision
-            assert rehearsal.table.log.oldest == revision, "nobody reads what has changed"
-            async with place.collected(ledger, rehearsal) as table:
+            assert warm.table.revision == revision
+            assert warm.table.log.oldest == revision, "nobody reads what has changed"
+            async with place.collected(ledger, warm) as table:
                 sources = len(NAMES)
                 assert (table.revision, len(table)) == (revision + sources, rows)
 
     asyncio.run(main())
 
 
-def test_a_core_reads_its_sources_again_and_again_and_hands_over_what_it_rehearsed(
+def test_a_core_reads_its_sources_again_and_again_and_hands_over_a_warm_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A source fails; and the ledger's server, now and then."""
@@ -238,15 +238,15 @@ def test_a_core_reads_its_sources_again_and_again_and_hands_over_what_it_rehears
     async def main() -> None:
         async with a_ledger() as ledger:
             start = LedgersStart(ledger)
-            made: list[Rehearsal] = []
+            made: list[WarmTable] = []
 
-            async def rehearse(last: Rehearsal | None) -> Rehearsal | None:
+            async def warm_up(last: WarmTable | None) -> WarmTable | None:
                 if last is None:
-                    made.append(a_rehearsal(start))
+                    made.append(a_warm_table(start))
                 return made[-1]
 
             source = ScriptedSource()
-            observer = Observer(lambda: [(SERVER, source)], tell, rehearse)
+            observer = Observer(lambda: [(SERVER, source)], tell, warm_up)
             observer.start()
             observer.start()  # it has begun
             source.again = Observation([seen("a")])
@@ -258,8 +258,8 @@ def test_a_core_reads_its_sources_again_and_again_and_hands_over_what_it_rehears
             source.raising, start.is_away = None, True
             await source.step()
             assert told == [[], ["server"], ["server"], []]
-            (standby,), rehearsal = await observer.stop()
-            assert (standby.source, [rehearsal]) == (source, made)
+            (standby,), warm = await observer.stop()
+            assert (standby.source, [warm]) == (source, made)
             assert not source.closed
             assert start.asked == ["a"]
             assert await observer.stop() == ([], None)
@@ -279,16 +279,16 @@ def test_a_session_that_had_ended_meanwhile_begins_when_it_is_seen_again() -> No
                 source.again = Observation(items if name == SERVER.name else ())
 
         async with a_ledger() as ledger:
-            rehearsal = a_rehearsal(LedgersStart(ledger))
+            warm = a_warm_table(LedgersStart(ledger))
             state(seen("a"))
             async with place.collected(ledger):
                 (former,) = (await ledger.held())[SERVER.name].values()
                 state(item)
-                await place.rehearse(rehearsal)
+                await place.warm_up(warm)
                 state()
                 await place.look()
             state(item)
-            async with place.collected(ledger, rehearsal) as table:
+            async with place.collected(ledger, warm) as table:
                 (again,) = (await ledger.held())[SERVER.name].values()
                 assert id_of(again) != id_of(former)
                 assert time_of(again) > time_of(former)
@@ -310,19 +310,19 @@ def test_a_session_that_has_the_former_key_of_another_is_shown() -> None:
                 source.again = Observation(items if name == SERVER.name else ())
 
         async with a_ledger() as ledger:
-            rehearsal = a_rehearsal(LedgersStart(ledger))
+            warm = a_warm_table(LedgersStart(ledger))
             state(seen("a", connected=5))
             async with place.collected(ledger):
                 state(one)
-                await place.rehearse(rehearsal)
+                await place.warm_up(warm)
                 state(Observed("b", seen("b", connected=6).session, former="a"))
                 await place.look()
                 state(seen("a", connected=7), Observed("b", seen("b").session, former="a"))
                 await place.look()
                 state(one, renamed)
-                await place.rehearse(rehearsal)
+                await place.warm_up(warm)
             state(one, renamed)
-            async with place.collected(ledger, rehearsal) as table:
+            async with place.collected(ledger, warm) as table:
                 held = (await ledger.held())[SERVER.name]
                 assert {row.place for row in table.following(0, 9)} == {*held.values()}
                 assert len(held) == 2
@@ -330,7 +330,7 @@ def test_a_session_that_has_the_former_key_of_another_is_shown() -> None:
     asyncio.run(main())
 
 
-def test_a_transaction_that_was_rehearsed_counts_until_it_was_read() -> None:
+def test_a_transaction_in_a_warm_table_counts_until_it_was_read() -> None:
     async def main() -> None:
         place = Place(1)
         second, now = 10**9, time.time_ns()
@@ -345,14 +345,14 @@ def test_a_transaction_that_was_rehearsed_counts_until_it_was_read() -> None:
             return Observed(key, session)
 
         async with a_ledger() as ledger:
-            rehearsal = a_rehearsal(LedgersStart(ledger))
+            warm = a_warm_table(LedgersStart(ledger))
             state(seen("ends", connected=5), seen("stays", connected=5))
             async with place.collected(ledger):
                 observation = Observation([busy("ends"), busy("stays")])
-                await rehearsal.take(SERVER, observation, elapsed() - 400)
+                await warm.take(SERVER, observation, elapsed() - 400)
                 state(seen("stays", connected=5))
                 held = (await ledger.held())[SERVER.name]
-            async with place.collected(ledger, rehearsal):
+            async with place.collected(ledger, warm):
                 state()
                 await place.look()
             for key in held:
@@ -364,20 +364,20 @@ def test_a_transaction_that_was_rehearsed_counts_until_it_was_read() -> None:
     asyncio.run(main())
 
 
-def test_a_source_that_cannot_be_rehearsed_keeps_no_other_from_being_read() -> None:
+def test_a_source_that_cannot_be_warmed_keeps_no_other_from_being_read() -> None:
     told: asyncio.Queue[Sequence[str]] = asyncio.Queue()
 
     async def main() -> None:
         async with a_ledger() as ledger:
-            rehearsal = a_rehearsal(LedgersStart(ledger))
+            warm = a_warm_table(LedgersStart(ledger))
 
-            async def rehearse(last: Rehearsal | None) -> Rehearsal | None:
-                return rehearsal
+            async def warm_up(last: WarmTable | None) -> WarmTable | None:
+                return warm
 
             odd, usual = ScriptedSource(), ScriptedSource()
             odd.again = Observation([Observed(None, Session())])  # type: ignore[arg-type]
             usual.again = Observation([seen("a")])
-            observer = Observer(lambda: [(PROXY, odd), (SERVER, usual)], told.put, rehearse)
+            observer = Observer(lambda: [(PROXY, odd), (SERVER, usual)], told.put, warm_up)
             observer.start()
             steps = [asyncio.create_task(source.step()) for source in (odd, usual)]
             assert await told.get() == (PROXY.name,)
