@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sessiongate.core.collect import endings, reconciler, showing
+from sessiongate.core.collect import endings, reconciler, shown_source
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.reconciler import Reconciler
@@ -87,7 +87,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.url = self.place()
         self.patch = pytest.MonkeyPatch()
         self.wall, self.elapsed = START, 1000.0
-        for module in (reconciler, showing, endings):
+        for module in (reconciler, shown_source, endings):
             self.patch.setattr(module, "elapsed", lambda: self.elapsed)
         self.truth = Truth()
         self.moments: list[Moment] = []

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessiongate.core.collect import reconciler, showing
+from sessiongate.core.collect import reconciler, shown_source
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler
 from sessiongate.core.collect.shared import Shared
@@ -181,7 +181,7 @@ class Rig:
         self.model.take(items, self.now, restarted=what.restarted, lost=what.lost)
 
     async def state(self) -> object:
-        while self.reconciler._showing.is_hiding:  # noqa: ASYNC110 - it has no event for that
+        while self.reconciler._shown_source.is_hiding:  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0)
         held = {key: id_of(place) for key, place in (await self.ledger.held())["s"].items()}
         found = filter(None, map(self.table.get, range(self.model.following)))
@@ -219,7 +219,7 @@ def test_it_does_what_a_naive_one_does(limit: int, step: int, steps: list[Take])
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reconciler, "Pace", Interrupted)
             patch.setattr(reconciler, "elapsed", lambda: rig.now)
-            patch.setattr(showing, "STEP_CHANGES", step)
+            patch.setattr(shown_source, "STEP_CHANGES", step)
             await rig.reconciler.restore(None, (await rig.ledger.held())["s"])
             for take in steps:
                 await rig.take(take)

@@ -213,7 +213,7 @@ def test_what_has_not_changed_in_a_warm_table_makes_no_event() -> None:
             assert rows == sum(map(len, place.sessions.values()))
             start.asked.clear()
             await place.warm_up(warm)
-            waiting = {key for each in warm.showings.values() for key in each.waiting}
+            waiting = {key for each in warm.shown_sources.values() for key in each.waiting}
             assert {*start.asked} == waiting, "only what depends on others is looked at again"
             assert warm.table.revision == revision
             assert warm.table.log.oldest == revision, "nobody reads what has changed"

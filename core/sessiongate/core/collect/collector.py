@@ -51,7 +51,7 @@ class Collector:
         table, it is this one: go on with it.
         """
         self.terminations = Terminations()
-        links, warmed = (warm.links, warm.showings) if warm else (Links(), {})
+        links, warmed = (warm.links, warm.shown_sources) if warm else (Links(), {})
         shared = Shared(
             *(table, ledger, links, FreeMemory(), stale_after, max_session, now),
             *(scopes, first_reads, self.terminations, warmed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.past import USUAL_REASON, Closing
 from sessiongate.core.place import id_of, time_of
@@ -17,9 +17,9 @@ class Endings:
     """What is known of the ends of sessions between two observations."""
 
     def __init__(
-        self, showing: Showing, now: Callable[[], int], terminations: Terminations
+        self, shown_source: ShownSource, now: Callable[[], int], terminations: Terminations
     ) -> None:
-        self._showing = showing
+        self._shown_source = shown_source
         self._terminations = terminations
         self._now = now
         # When the source was last observed, and when before the start, in ns since the epoch.
@@ -36,7 +36,7 @@ class Endings:
     def observe(self, moment: int) -> None:
         """Note that an observation was received at a moment, in ns since the epoch."""
         if moment < self.moment:
-            for place in self._showing.held.values():
+            for place in self._shown_source.held.values():
                 ident = id_of(place)
                 self._seen_until[ident] = max(self.moment, self._seen_until.get(ident, 0))
         self.moment = moment
@@ -50,15 +50,15 @@ class Endings:
         observed before at ``observed_at``, on the clock `elapsed`; the last observation
         ``continues`` that one, unless the source could not be read between them.
         """
-        showing = self._showing
-        place = showing.held[key]
-        last, longest = showing.last_seen(key)
+        shown_source = self._shown_source
+        place = shown_source.held[key]
+        last, longest = shown_source.last_seen(key)
         reason, seen = replaced, None
-        if reason is None and continues and key not in showing.absent:
+        if reason is None and continues and key not in shown_source.absent:
             reason = USUAL_REASON
         elif reason is None:
             reason = EndReason.END_REASON_NOT_SEEN
-            since = showing.absent.get(key, observed_at)
+            since = shown_source.absent.get(key, observed_at)
             seen = self._moment(since) if since else self._covered_until or time_of(place)
         ident = id_of(place)
         by = self._terminations.by(ident)

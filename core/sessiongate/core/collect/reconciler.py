@@ -22,7 +22,7 @@ from sessiongate.core.collect.endings import Endings
 from sessiongate.core.collect.first import First
 from sessiongate.core.collect.incarnation import Incarnation
 from sessiongate.core.collect.shared import Shared
-from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.place import id_of, place_of
@@ -69,7 +69,7 @@ class Reconciler:
         self._memory = shared.memory
         self._stale_after = shared.stale_after
         self._now = shared.now
-        self._showing = shared.warmed.get(config.name) or Showing(
+        self._shown_source = shared.warmed.get(config.name) or ShownSource(
             *(config.name, shared.table, shared.ledger, shared.links),
             *(shared.max_session, shared.now),
             None if shared.scopes is None else shared.scopes.of(config),
@@ -79,7 +79,7 @@ class Reconciler:
         # On the clock `elapsed`: when that was, and when the first one was compared.
         self._observed_at = self._began = 0.0
         self._continues = True  # whether the source was read without a break
-        self._endings = Endings(self._showing, shared.now, shared.terminations)
+        self._endings = Endings(self._shown_source, shared.now, shared.terminations)
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
@@ -93,12 +93,12 @@ class Reconciler:
         """
         self._incarnation.restore(place, await self._ledger.incarnation(self._name))
         self._endings.restore(covered_until)
-        await self._showing.restore(held, Pace())
+        await self._shown_source.restore(held, Pace())
 
     @property
     def session_count(self) -> int:
         """Sessions of the source that are shown."""
-        return len(self._showing)
+        return len(self._shown_source)
 
     @property
     def stale_at(self) -> float:
@@ -107,7 +107,7 @@ class Reconciler:
         While a later observation is being taken over, what is shown does not become stale, as
         long as that gets on: hidden and shown again, it would be later still.
         """
-        return max(self._observed_at, self._showing.progressed_at) + self._stale_after
+        return max(self._observed_at, self._shown_source.progressed_at) + self._stale_after
 
     async def take(
         self,
@@ -125,18 +125,18 @@ class Reconciler:
         Raises `LedgerError`; then nothing has changed, or some of it, and the rest follows.
         """
         self._endings.observe(self._now() if moment is None else moment)
-        if observation is not self._last or self._showing.absent:
-            self._showing.progress()
+        if observation is not self._last or self._shown_source.absent:
+            self._shown_source.progress()
             self._continues = continues
             await self._reconcile(observation)
-            self._showing.progress()
-            self._showing.warmed_at = None
+            self._shown_source.progress()
+            self._shown_source.warmed_at = None
             self._last = observation
         self._observed_at = observed_at
 
     def target(self, ident: int) -> Target | None:
         """Return a session as it is shown, for whoever acts on it; None if it is not."""
-        found = self._showing.shown_as(ident)
+        found = self._shown_source.shown_as(ident)
         return None if found is None else Target(*found, self._incarnation.stated)
 
     def expire(self) -> None:
@@ -145,9 +145,9 @@ class Reconciler:
         Of many, the first are hidden at once, and the rest soon.
         """
         self._last = None
-        self._showing.hide(self._observed_at)
-        if self._showing.is_hiding:
-            self._hiding = asyncio.ensure_future(self._showing.hide_rest(Pace()))
+        self._shown_source.hide(self._observed_at)
+        if self._shown_source.is_hiding:
+            self._hiding = asyncio.ensure_future(self._shown_source.hide_rest(Pace()))
 
     def close(self) -> None:
         """Stop hiding sessions."""
@@ -155,43 +155,43 @@ class Reconciler:
             self._hiding.cancel()
 
     async def _reconcile(self, observation: Observation) -> None:
-        pace, showing = Pace(), self._showing
+        pace, shown_source = Pace(), self._shown_source
         await pace.rest()  # other sources may begin in this turn of the loop, too
         self._began = self._began or elapsed()
         hidden = -1
-        while hidden != showing.times_hidden:  # else sessions were hidden meanwhile: again
-            await showing.hide_rest(pace)
-            await showing.show_rest(pace)
-            hidden = showing.times_hidden
+        while hidden != shown_source.times_hidden:  # else sessions were hidden meanwhile: again
+            await shown_source.hide_rest(pace)
+            await shown_source.show_rest(pace)
+            hidden = shown_source.times_hidden
             replaced = self._incarnation.replaced(observation.incarnation)
             found = await difference(
                 observation.sessions,
-                frozenset() if replaced else showing.stated,
-                showing.shown,
-                showing.held,
+                frozenset() if replaced else shown_source.stated,
+                shown_source.shown,
+                shown_source.held,
                 self._max_sessions,
                 pace,
             )
-            showing.progress()
-            if hidden != showing.times_hidden:
+            shown_source.progress()
+            if hidden != shown_source.times_hidden:
                 continue  # what is stated and unchanged would count as absent
             completeness = assess(observation, found, self._max_sessions)
             plan = await self._plan(found, observation, replaced, pace)
             again = await self._again(plan, pace)
             blocking = await waited_for(chain(plan.fresh.values(), again.values()), pace)
-            showing.progress()
+            shown_source.progress()
             ids = await self._write(plan, observation.incarnation)
             blockers = await self._blockers(blocking, plan, ids, pace)
-            same = (Entry(key, item, showing.held[key], key) for key, item in again.items())
-            await showing.show(chain(self._entries(plan, ids), same), blockers, pace)
-            await mapped(lambda key: showing.miss(key, self._observed_at), plan.missing, pace)
+            same = (Entry(key, item, shown_source.held[key], key) for key, item in again.items())
+            await shown_source.show(chain(self._entries(plan, ids), same), blockers, pace)
+            await mapped(lambda key: shown_source.miss(key, self._observed_at), plan.missing, pace)
         self.completeness = replace(
             completeness,
-            members=showing.unreadable.count,
-            example=completeness.example or showing.unreadable.example,
+            members=shown_source.unreadable.count,
+            example=completeness.example or shown_source.unreadable.example,
         )
-        if abs(len(showing) - self._trimmed) >= _MANY:
-            self._trimmed = len(showing)
+        if abs(len(shown_source) - self._trimmed) >= _MANY:
+            self._trimmed = len(shown_source)
             self._memory.give_back_soon()
 
     async def _plan(
@@ -201,7 +201,7 @@ class Reconciler:
         replaced: EndReason | None,
         pace: Pace,
     ) -> _Plan:
-        held = self._showing.held
+        held = self._shown_source.held
         # If the server has restarted, none of the known sessions still exists.
         missing: Sequence[str] = ()
         if replaced:
@@ -209,7 +209,7 @@ class Reconciler:
         elif observation.unreadable:
             ended, missing = await self._stale(found, pace), found.gone
         else:
-            absent = [*self._showing.absent]
+            absent = [*self._shown_source.absent]
             ended = [*found.gone, *await kept(lambda key: key not in found.fresh, absent, pace)]
         known: Mapping[str, int] = {} if replaced else held
         new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
@@ -230,7 +230,7 @@ class Reconciler:
         untrack(openings)
         untrack(firsts)
         for key, item in opened:
-            opening, first = self._showing.preparation.opening(
+            opening, first = self._shown_source.preparation.opening(
                 *(key, item, self._now), is_prepared=len(firsts) < _FIRSTS
             )
             openings.append(opening)
@@ -249,15 +249,15 @@ class Reconciler:
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
         """Return the keys that an incomplete observation lacks and that are stale."""
-        showing, oldest = self._showing, elapsed() - self._stale_after
-        absent = [*showing.absent.items()]
+        shown_source, oldest = self._shown_source, elapsed() - self._stale_after
+        absent = [*shown_source.absent.items()]
         lacking = await kept(lambda pair: pair[0] not in found.fresh, absent, pace)
         lacking += [(key, self._observed_at) for key in found.gone]
         # While one row stays unreadable, do not keep any number of short sessions.
         over = len(lacking) - self._max_sessions
         if over > 0:
             lacking = await in_order(
-                lacking, lambda pair: (pair[1], id_of(showing.held[pair[0]])), pace
+                lacking, lambda pair: (pair[1], id_of(shown_source.held[pair[0]])), pace
             )
         return [
             key
@@ -267,7 +267,7 @@ class Reconciler:
 
     async def _write(self, plan: _Plan, incarnation: float | None) -> Sequence[int]:
         """Write a plan to the ledger; return the ids of its openings."""
-        known, held = self._incarnation, self._showing.held
+        known, held = self._incarnation, self._shown_source.held
         drifted = known.has_drifted(incarnation)
         ids: Sequence[int] = ()
         if plan.openings or plan.closed or drifted or plan.former or known.is_elsewhere:
@@ -295,15 +295,15 @@ class Reconciler:
 
     async def _again(self, plan: _Plan, pace: Pace) -> Mapping[str, Observed]:
         """Return the unchanged sessions, by key, that wait for others that come or go."""
-        showing, stated = self._showing, self._showing.stated
-        if not showing.waiting:
+        shown_source, stated = self._shown_source, self._shown_source.stated
+        if not shown_source.waiting:
             return {}
-        come = await kept(lambda key: key not in showing.shown, plan.fresh, pace)
+        come = await kept(lambda key: key not in shown_source.shown, plan.fresh, pace)
         changed: set[str] = set()
         await mapped(changed.add, chain(come, plan.left()), pace)
         if not changed:
             return {}
-        waiting = showing.waiting.items()
+        waiting = shown_source.waiting.items()
         pairs = await kept(lambda pair: waits_for(pair[1], changed), waiting, pace)
         again = {key: item for key, item in pairs if key not in plan.fresh and item in stated}
         gone = chain(plan.left(), plan.missing)
@@ -321,7 +321,7 @@ class Reconciler:
         new = await kept(lambda pair: pair[0].key in keys, opened, pace)
         found = {opening.key: ident for opening, ident in new}
         left = {*await kept(keys.__contains__, plan.left(), pace)}
-        held, shown = self._showing.held, self._showing.shown
+        held, shown = self._shown_source.held, self._shown_source.shown
         listed = await kept(
             lambda key: key in plan.fresh or (key in shown and key not in left),
             keys - found.keys(),
@@ -331,7 +331,7 @@ class Reconciler:
 
     def _entries(self, plan: _Plan, ids: Sequence[int]) -> Iterator[Entry]:
         """Yield what becomes of each session, so that as many end as begin at any time."""
-        held, done = self._showing.held, 0
+        held, done = self._shown_source.held, 0
         ends = (Entry(key, None, held[key], key) for key in plan.ended)
         opened = zip(plan.openings, ids, plan.firsts, strict=True)
         opening, ident, first = next(opened, (None, 0, None))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.scopes import Scopes
-from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.table.table import SessionTable
@@ -29,4 +29,4 @@ class Shared:
     scopes: Scopes | None = None  # if TCP links are stated, for fronts
     first_reads: FirstReads | None = None
     terminations: Terminations = field(default_factory=Terminations)
-    warmed: Mapping[str, Showing] = field(default_factory=dict)  # by source
+    warmed: Mapping[str, ShownSource] = field(default_factory=dict)  # by source

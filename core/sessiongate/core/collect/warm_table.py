@@ -1,7 +1,7 @@
 """The table that a core keeps warm while it stands by, so that it can show it at once.
 
 It has the sessions that the sources stated when they were last read, under the ids that the active
-core has given them. That decides nothing: when this core takes over, `Showing.restore` removes
+core has given them. That decides nothing: when this core takes over, `ShownSource.restore` removes
 what the ledger does not have open in just this way, and each source is observed as at any start.
 """
 
@@ -15,7 +15,7 @@ from sessiongate.core.collect.blocking import waited_for
 from sessiongate.core.collect.difference import difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.scopes import Scopes
-from sessiongate.core.collect.showing import Showing
+from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
@@ -57,8 +57,8 @@ class WarmTable:
         self.table = table
         self.start = start
         self.links = Links()
-        self.showings = {
-            config.name: Showing(
+        self.shown_sources = {
+            config.name: ShownSource(
                 *(config.name, table, start, self.links, max_session, time.time_ns),
                 None if scopes is None else scopes.of(config),
             )
@@ -80,17 +80,17 @@ class WarmTable:
         Raises `LedgerError`, or is cancelled; then some of it is shown.
         """
         self._unknown[config.name] = len(observation.sessions)
-        showing, pace = self.showings[config.name], Pace()
-        showing.forsake()
+        shown_source, pace = self.shown_sources[config.name], Pace()
+        shown_source.forsake()
         found = await difference(
-            *(observation.sessions, showing.stated, showing.shown, showing.held),
+            *(observation.sessions, shown_source.stated, shown_source.shown, shown_source.held),
             *(config.max_sessions, pace),
         )
         places = await self.start.places(config.name, [*found.fresh])
         owners: dict[int, str] = {}  # keys: one that was renamed meanwhile may be found twice
         await mapped(lambda pair: owners.setdefault(pair[1], pair[0]), places.items(), pace)
-        absent = await kept(lambda key: key not in found.fresh, [*showing.absent], pace)
-        leaving, held = {*found.gone, *absent}, showing.held
+        absent = await kept(lambda key: key not in found.fresh, [*shown_source.absent], pace)
+        leaving, held = {*found.gone, *absent}, shown_source.held
         moved = await kept(
             lambda key: (
                 (key in found.fresh and places.get(key) != held[key])
@@ -101,7 +101,7 @@ class WarmTable:
         )
         left = [*found.gone, *absent, *moved]
         # First, and not in one step: a session may have got the key or the id of another one.
-        await showing.show((Entry(key, None, held[key], key) for key in left), {}, pace)
+        await shown_source.show((Entry(key, None, held[key], key) for key in left), {}, pace)
         blocking = await waited_for(found.fresh.values(), pace)
         listed = {key: place for key in blocking if (place := held.get(key)) is not None}
         listed |= {key: places[key] for key in blocking if key in places}
@@ -111,8 +111,10 @@ class WarmTable:
                 if key in places and owners[places[key]] == key:
                     yield Entry(key, item, places[key], key)
 
-        await showing.show(entries(), {key: id_of(place) for key, place in listed.items()}, pace)
-        showing.progressed_at = requested
+        await shown_source.show(
+            entries(), {key: id_of(place) for key, place in listed.items()}, pace
+        )
+        shown_source.progressed_at = requested
         self._unknown[config.name] = len(found.fresh) - len(places)
         self.table.log.forget()  # nobody reads it yet
         if len(left) + len(found.fresh) >= _MANY:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.reflector import Began, Lost, Reflector
 from sessiongate.core.collect.truncation import printable
-from sessiongate.core.follow.shown import ShownShard, StatedSession
+from sessiongate.core.follow.shown_shard import ShownShard, StatedSession
 from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.sources.support.pacing import Pace, parts
 from sessiongate.runtime.elapsed import elapsed

@@ -14,7 +14,7 @@ from sessiongate.core.follow.fleet_links import FleetLinks
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.reports import SourceReports
 from sessiongate.core.follow.shard import Connect, FollowedShard
-from sessiongate.core.follow.shown import ShownShard
+from sessiongate.core.follow.shown_shard import ShownShard
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.limits import MAX_SESSION

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.follow.follower import SILENT_AFTER, CoreToFollow, Follower, News
-from sessiongate.core.follow.shown import ShownShard
+from sessiongate.core.follow.shown_shard import ShownShard
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable

@@ -32,7 +32,7 @@ from sessiongate.v1.session_pb2 import Session
 _AT_ONCE = 8  # sessions that are prepared before a rest may be due
 
 
-class Showing:
+class ShownSource:
     """What the table shows of one source.
 
     Invariant: each session in ``held`` is ``stated`` (as the object that ``shown`` has),
