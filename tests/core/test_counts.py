@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.core.table import counts
 from sessiongate.core.table.count_query import CountQuery
 from sessiongate.core.table.table import SessionTable
-from sessiongate.runtime import counted, sorted_sequence
+from sessiongate.runtime import sorted_sequence, value_counts
 from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -107,7 +107,7 @@ def test_what_changes_while_sessions_are_counted_is_not_mixed(
 ) -> None:
     for module, name, value in (
         (counts, "_AT_ONCE", 2),
-        (counted, "_DICTS", 2),
+        (value_counts, "_DICTS", 2),
         (counts, "_MANY", most),
         (counts, "_FEW", most - 3),
         (sorted_sequence, "_BLOCK", 4),

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sessiongate.client import reflector
 from sessiongate.client.errors import CallError
 from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
-from sessiongate.core.follow import follower, front, shard, shown
+from sessiongate.core.follow import follower, front, shard, shown_shard
 from sessiongate.core.follow.follower import SILENT_AFTER, CoreToFollow
 from sessiongate.core.follow.front import Front
 from sessiongate.core.table.deadlines import Deadlines
@@ -149,13 +149,13 @@ class FollowMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(shown, "STEP_CHANGES", 2)
+        self.patch.setattr(shown_shard, "STEP_CHANGES", 2)
         for module in (follower, shard):
             self.patch.setattr(module, "Pace", _Pace)
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
         loop = self.runner.get_loop()
         self.clock = loop.time
-        for module in (follower, front, shard, shown, reflector):
+        for module in (follower, front, shard, shown_shard, reflector):
             if hasattr(module, "elapsed"):
                 self.patch.setattr(module, "elapsed", self.clock)
         self.truth: dict[str, dict[int, Session]] = {name: {} for name in SHARDS}

@@ -18,7 +18,7 @@ from sessiongate.core.table import table as table_module
 from sessiongate.core.table.count_query import CountQuery
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import Page, SessionTable
-from sessiongate.runtime import counted, index, sorted_sequence
+from sessiongate.runtime import index, sorted_sequence, value_counts
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Activity, Session
 from sessiongate.v1.session_service_pb2 import (
@@ -232,8 +232,8 @@ class TableMachine(RuleBasedStateMachine):
             (counts, "_ENCODED", 3),
             (counts, "_MANY", 12),
             (counts, "_FEW", 1),
-            (counted, "_AT_ONCE", 3),
-            (counted, "_DICTS", 4),
+            (value_counts, "_AT_ONCE", 3),
+            (value_counts, "_DICTS", 4),
             (filtered, "_SHORT", 3),
             (filtered, "_LOOKED_AT", 2),
             (filtered, "_AT_ONCE", 5),

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from sessiongate.core.ledger.past import OPEN_SESSION, PAST
-from sessiongate.core.ledger.postgresql import open_places, ownership, rows
+from sessiongate.core.ledger.postgresql import open_sessions, ownership, rows
 from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
 from tests.model.meanings import means, require_version, to_change
 from tests.model.server import Row, Server, Session, Transaction
@@ -42,7 +42,7 @@ async def _of_others(server: Server, session: Session, tx: Transaction, values: 
     return []  # in the model, each source is configured in one shard
 
 
-@means(open_places._HELD)
+@means(open_sessions._HELD)
 async def _open(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
 

@@ -17,11 +17,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector as MetricCollector
 
-from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.ledger.base import HistorySize, Ledger
 from sessiongate.core.table.table import SessionTable
+from sessiongate.core.table_filler import TableFiller
 from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS, Durations
 from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry
 from sessiongate.v1.activities import ACTIVITY_WORDS

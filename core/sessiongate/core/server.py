@@ -20,7 +20,6 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.scopes import Scopes
-from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.health import Health
 from sessiongate.core.grpc.history_service import HistoryService
@@ -40,6 +39,7 @@ from sessiongate.core.sources.base import (
     open_source,
 )
 from sessiongate.core.table.table import SessionTable
+from sessiongate.core.table_filler import TableFiller
 from sessiongate.runtime.telemetry.tracing import open_spans
 from sessiongate.runtime.urls import is_in_postgresql
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
+from sessiongate.core.collect.exchanged_names import refuse_exchange
 from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
-from sessiongate.core.collect.places import refuse_exchange
 from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
 from sessiongate.core.collect.scopes import Scopes
 from sessiongate.core.collect.shared import Shared

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import NamedTuple
 
-from sessiongate.core.collect.first import First
+from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import UNLINKED, Linked, Links
@@ -29,7 +29,7 @@ from sessiongate.v1.session_pb2 import Activity, Session
 MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 
 
-class Ready(NamedTuple):
+class PreparedSession(NamedTuple):
     """A session that may have changed, and the state that it was compared with."""
 
     ident: int
@@ -76,14 +76,14 @@ class Preparation:
 
     def opening(
         self, key: str, item: Observed, now: Callable[[], int], *, is_prepared: bool = True
-    ) -> tuple[Opening, First | None]:
+    ) -> tuple[Opening, FirstSeen | None]:
         """Return what the ledger is told of a new session, and what was prepared of it, if asked.
 
         It began ``now`` unless it says when.
         """
         first = None
         if is_prepared:
-            first = First.of(item, self._source, self._scopes, self._max_session, now)
+            first = FirstSeen.of(item, self._source, self._scopes, self._max_session, now)
         if first is not None:
             opening = first.opening(key)
         else:
@@ -95,7 +95,9 @@ class Preparation:
         untrack(opening)
         return opening, first
 
-    def ready(self, key: str, item: Observed, place: int, first: First | None = None) -> Ready:
+    def ready(
+        self, key: str, item: Observed, place: int, first: FirstSeen | None = None
+    ) -> PreparedSession:
         """Compare an observed session, at its place in the table, with what the table has.
 
         Use what was prepared of it when it was seen ``first``.
@@ -103,17 +105,17 @@ class Preparation:
         ident = id_of(place)
         row = self._table.row(ident)
         if first is not None and row is None and self._links.of(ident) == UNLINKED:
-            return Ready(ident, None, None, UNLINKED, first.draft(place))
+            return PreparedSession(ident, None, None, UNLINKED, first.draft(place))
         known = None if row is None else row.session
         session = self._complete(key, item, place, known)
         if row is None and self._links.of(ident) == UNLINKED:
             link(session, (), (), self._max_session)
             draft = Draft.of(session, place)
             if not is_cut(len(draft.body), self._max_session):
-                return Ready(ident, session, None, UNLINKED, draft)
+                return PreparedSession(ident, session, None, UNLINKED, draft)
         return self._compared(truncate(session, self._max_session), row, known)
 
-    def drafts(self, ready: Sequence[Ready], *, is_still: bool) -> list[Draft]:
+    def drafts(self, ready: Sequence[PreparedSession], *, is_still: bool) -> list[Draft]:
         """Return the drafts to show now, of the sessions that have changed.
 
         Nothing has changed since they were prepared if all ``is_still`` as it was.
@@ -122,7 +124,7 @@ class Preparation:
             return [each.draft for each in ready if each.draft is not None]
         return [*filter(None, map(self.draft, ready))]
 
-    def draft(self, ready: Ready) -> Draft | None:
+    def draft(self, ready: PreparedSession) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
         row = self._table.row(ready.ident)
         if row is not ready.row or self._links.of(ready.ident) != ready.linked:
@@ -141,7 +143,9 @@ class Preparation:
         """Forget the unreadable members of a session."""
         self._last_known.forget(key)
 
-    def _compared(self, session: Session, row: Row | None, known: Session | None) -> Ready:
+    def _compared(
+        self, session: Session, row: Row | None, known: Session | None
+    ) -> PreparedSession:
         """Compare a session with what the table has: ``row``, and ``known``, that decoded."""
         linked = self._links.of(session.id)
         link(session, *linked, self._max_session)
@@ -150,8 +154,8 @@ class Preparation:
             session.identity_revision = known.identity_revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
-                return Ready(session.id, session, row, linked, None)
-        return Ready(session.id, session, row, linked, Draft.of(session))
+                return PreparedSession(session.id, session, row, linked, None)
+        return PreparedSession(session.id, session, row, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, place: int, known: Session | None) -> Session:
         """Return the observed session, uncut, with the core's additions, except links."""

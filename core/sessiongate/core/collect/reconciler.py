@@ -19,7 +19,7 @@ from sessiongate.core.collect.blocking import waited_for, waits_for
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.endings import Endings
-from sessiongate.core.collect.first import First
+from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.incarnation import Incarnation
 from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.shown_source import ShownSource
@@ -49,7 +49,7 @@ class _Plan:
     ended: Sequence[str]  # keys
     missing: Sequence[str]  # keys that are missing from now on, unless they have ended
     openings: Sequence[Opening]  # in the order of `fresh`
-    firsts: Sequence[First | None]  # what was prepared of those
+    firsts: Sequence[FirstSeen | None]  # what was prepared of those
     closed: Sequence[Closing]
 
     def left(self) -> Iterator[str]:
@@ -226,7 +226,7 @@ class Reconciler:
             missing = [key for key in missing if key in free]
         opened = await kept(lambda pair: pair[0] not in former, new, pace) if former else new
         openings: list[Opening] = []
-        firsts: list[First | None] = []
+        firsts: list[FirstSeen | None] = []
         untrack(openings)
         untrack(firsts)
         for key, item in opened:

@@ -14,7 +14,7 @@ from operator import indexOf
 
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, Stated, stated_by
-from sessiongate.core.collect.preparation import Preparation, Ready
+from sessiongate.core.collect.preparation import Preparation, PreparedSession
 from sessiongate.core.collect.scopes import SourceScopes
 from sessiongate.core.collect.step import Effects, Entry, SourceStep
 from sessiongate.core.ledger.base import Revisions
@@ -257,7 +257,7 @@ class ShownSource:
         for entry in step.entries:
             self._keep(entry, rows)
 
-    def _note_transactions(self, changed: Sequence[Ready]) -> None:
+    def _note_transactions(self, changed: Sequence[PreparedSession]) -> None:
         """Note how long those lasted that have ended."""
         for ready in changed:
             row = ready.row

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sessiongate.core.collect.first import First
+from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.links import Stated
-from sessiongate.core.collect.preparation import Ready
+from sessiongate.core.collect.preparation import PreparedSession
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     item: Observed | None  # None if it ends
     place: int  # `core.place`; the one that it had if it ends
     former: str  # its key so far
-    first: First | None = None  # what was prepared of it when it was seen first
+    first: FirstSeen | None = None  # what was prepared of it when it was seen first
 
 
 class SourceStep:
@@ -27,7 +27,7 @@ class SourceStep:
     def __init__(self, seen: tuple[int, int]) -> None:
         self.seen = seen  # the state of table and links before it was prepared
         self.entries: list[Entry] = []
-        self.ready: list[Ready] = []  # those of them that do not end
+        self.ready: list[PreparedSession] = []  # those of them that do not end
         self.bytes = 0
 
     @property

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from sessiongate.core.fleet.agreement import MemberSources, disagreements
-from sessiongate.core.fleet.beats import BeatWatch, Look
 from sessiongate.core.fleet.clock import ClockWatch
 from sessiongate.core.fleet.directory import ActiveCore, Fleet, FleetShard
+from sessiongate.core.fleet.heartbeats import HeartbeatWatch, Look
 from sessiongate.core.fleet.member import Member, MemberEntry
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.calls import LedgerCalls
@@ -51,7 +51,7 @@ class Membership:
         self._calls = LedgerCalls()
         self._one_work = asyncio.Lock()
         self._after = takeover_after
-        self._beats = BeatWatch(takeover_after)
+        self._beats = HeartbeatWatch(takeover_after)
         self._ledger: PostgresqlLedger | None = None  # while this core is, or becomes, active
         self._shown_at = 0.0  # when this core last showed that it runs, on `elapsed`
         self._fleet: Fleet | None = None  # as last seen; None while the server is away

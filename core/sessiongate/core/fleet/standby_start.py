@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 
 from sessiongate.core.fleet.membership import Membership
-from sessiongate.core.ledger.postgresql.open_places import read_places
+from sessiongate.core.ledger.postgresql.open_sessions import read_places
 from sessiongate.core.ledger.postgresql.starts import ReservedStart, reserve_start
 
 _KEYS_AT_ONCE = 5000  # that are asked for, which takes some 30 ms: beats wait for the answer

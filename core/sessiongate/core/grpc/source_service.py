@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sessiongate.core.filling import TableFiller
 from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
+from sessiongate.core.table_filler import TableFiller
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, ListSourcesResponse
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceServicer
 

@@ -18,11 +18,11 @@ from sessiongate.core.table.encoding import field
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.filtered import FilteredLists
 from sessiongate.core.table.indexes import Indexes
-from sessiongate.core.table.past import Past
 from sessiongate.core.table.row import Group, Row
-from sessiongate.runtime.counted import CountedValues, ValueCounts
+from sessiongate.core.table.snapshot import TableSnapshot
 from sessiongate.runtime.index import Index
 from sessiongate.runtime.turns import Steps, later
+from sessiongate.runtime.value_counts import CountedValues, ValueCounts
 from sessiongate.v1 import session_service_pb2
 from sessiongate.v1.session_service_pb2 import CountBy, CountSessionsResponse, SessionGroup
 
@@ -189,10 +189,10 @@ class SessionCounts:
             found = self._rows.orders["id"].snapshot()
         else:
             found = yield from self._filtered.matching(wanted, "id")
-        described, past = describe(), Past(self._rows, self._log)
+        described, snapshot = describe(), TableSnapshot(self._rows, self._log)
         # From here on the table may change.
         for part in found.parts():
-            rows = yield from past.rows(part)
+            rows = yield from snapshot.rows(part)
             if rows is None:  # it has changed by more than the log holds
                 yield from counts.let_go()
                 return (yield from self._read(wanted, key, places, describe, counts))

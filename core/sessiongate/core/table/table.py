@@ -28,9 +28,9 @@ from sessiongate.core.table.filter import MATCH_ALL
 from sessiongate.core.table.filtered import FilteredLists, leave
 from sessiongate.core.table.indexes import Indexes
 from sessiongate.core.table.mask import Mask
-from sessiongate.core.table.past import Past
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.row import Row
+from sessiongate.core.table.snapshot import TableSnapshot
 from sessiongate.core.table.source_state import SourceState
 from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.turns import Steps
@@ -278,12 +278,12 @@ class SessionTable:
         indexes = range(high - 1, low - 1, -1) if query.descending else range(low, high)
         indexes = indexes[query.skip :]
         listed = _at(places, indexes[: query.page_size])
-        total, past = len(places), Past(self._rows, self.log)
+        total, snapshot = len(places), TableSnapshot(self._rows, self.log)
         if wanted is not None and wanted.depends_on_clock:
             leave(places)
         del places
         # From here on the table may change.
-        pieces = yield from _pieces(past, listed, query.mask)
+        pieces = yield from _pieces(snapshot, listed, query.mask)
         if pieces is None:  # it has changed by more than the log holds
             return (yield from self.page(query))
         more = len(indexes) > len(pieces)
@@ -322,7 +322,9 @@ def _at(places: Sequence[int], indexes: range) -> Sequence[int]:
     return places[indexes[-1] : indexes[0] + 1][::-1]
 
 
-def _pieces(past: Past, places: Sequence[int], mask: Mask | None) -> Steps[list[bytes] | None]:
+def _pieces(
+    snapshot: TableSnapshot, places: Sequence[int], mask: Mask | None
+) -> Steps[list[bytes] | None]:
     """Return the pieces of sessions, as many as fit a page; at least one.
 
     Return None if the sessions have changed, and what they were is lost.
@@ -333,7 +335,7 @@ def _pieces(past: Past, places: Sequence[int], mask: Mask | None) -> Steps[list[
     for start in range(0, len(places), at_once):
         if start:
             yield
-        rows = yield from past.rows(places[start : start + at_once])
+        rows = yield from snapshot.rows(places[start : start + at_once])
         if rows is None:
             return None
         for row in rows:

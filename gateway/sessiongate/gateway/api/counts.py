@@ -26,8 +26,8 @@ from sessiongate.gateway.representation.count import (
 from sessiongate.gateway.upstream.client import CoreClient, OneCore
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.gateway.upstream.version import NO_VERSION, Version, version_of
-from sessiongate.runtime.counted import CountedValues, ValueCounts
 from sessiongate.runtime.turns import Steps, later
+from sessiongate.runtime.value_counts import CountedValues, ValueCounts
 from sessiongate.v1.session_service_pb2 import CountSessionsRequest, SessionGroup
 
 _FIRST = NumberPage(1000, 0)  # of a request without a page

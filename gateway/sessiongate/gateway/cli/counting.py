@@ -22,7 +22,7 @@ from sessiongate.gateway.representation.count import (
     values_of,
 )
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.runtime.counted import CountedValues
+from sessiongate.runtime.value_counts import CountedValues
 from sessiongate.v1.session_service_pb2 import CountSessionsRequest, CountSessionsResponse
 
 _EACH = 10_000  # groups of a page: the core allows no more

@@ -41,7 +41,7 @@ from sessiongate.gateway.representation.past_session import (
     past_sessions_url,
 )
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.runtime.counted import CountedValues
+from sessiongate.runtime.value_counts import CountedValues
 from sessiongate.v1.history_service_pb2 import (
     EndReason,
     HistoryGap,

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from sessiongate.gateway.representation.row import FIELDS, SessionRow
 from sessiongate.runtime.addresses import packed_remote, written_address
-from sessiongate.runtime.counted import CountedValues, ValueCounts
 from sessiongate.runtime.turns import Steps
+from sessiongate.runtime.value_counts import CountedValues, ValueCounts
 from sessiongate.v1 import session_service_pb2
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_service_pb2 import CountBy, SessionGroup

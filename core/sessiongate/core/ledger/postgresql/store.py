@@ -24,7 +24,7 @@ from sessiongate.core.ledger.postgresql.coverage_rows import (
     raise_horizon,
     save_coverage,
 )
-from sessiongate.core.ledger.postgresql.open_places import read_held
+from sessiongate.core.ledger.postgresql.open_sessions import read_held
 from sessiongate.core.ledger.postgresql.ownership import own_sources
 from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace

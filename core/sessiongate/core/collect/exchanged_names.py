@@ -1,4 +1,4 @@
-"""The places that sources are read from, and the check for exchanged names."""
+"""Checks that no source has taken over the place of another under another name."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Look:
     beat: int | None  # of the core that states this holder as its pen; None if none does
 
 
-class BeatWatch:
+class HeartbeatWatch:
     """Watches the core that has a lock, by one look after the other."""
 
     def __init__(self, takeover_after: float) -> None:

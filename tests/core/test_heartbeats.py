@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessiongate.core.fleet.beats import BeatWatch, Look
+from sessiongate.core.fleet.heartbeats import HeartbeatWatch, Look
 from sessiongate.core.ledger.postgresql.connection import Backend
 from tests.faults.scale import times
 
@@ -74,7 +74,7 @@ class World:
 
     def run(self) -> tuple[float, Interval] | None:
         """Return when the active core was given up, and the time that counted for it."""
-        watch, beats = BeatWatch(AFTER), self.beats()
+        watch, beats = HeartbeatWatch(AFTER), self.beats()
         moment, own = 0.0, 0
         while (asked := beyond(moment, self.standing_by)) < END:
             is_durable = watch.stands_still_for > DOUBT
@@ -173,7 +173,7 @@ def test_a_core_that_hangs_is_given_up_in_time(stopped: float, world: World) -> 
 @pytest.mark.parametrize("holder", [None, PEN])
 def test_who_has_not_stated_the_pen_is_never_ended(holder: Backend | None) -> None:
     """Such as a core of an earlier release, or an operator."""
-    watch = BeatWatch(AFTER)
+    watch = HeartbeatWatch(AFTER)
     for number in range(100):
         look = Look(number * LOOK_EVERY, number * LOOK_EVERY, number, True, holder, None)
         assert watch.take(look) is None

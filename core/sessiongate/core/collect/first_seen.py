@@ -43,7 +43,7 @@ _DATABASE, _APPLICATION, _NATIVE_ID, _CIPHER = (
 )
 
 
-class First(NamedTuple):
+class FirstSeen(NamedTuple):
     """A session that is seen for the first time, without its id."""
 
     start: int  # in nanoseconds since the epoch
@@ -64,7 +64,7 @@ class First(NamedTuple):
         scopes: SourceScopes | None,
         limit: int,
         now: Callable[[], int],
-    ) -> First | None:
+    ) -> FirstSeen | None:
         """Prepare a session of a source, and let its object keep it encoded.
 
         Return None for one that has to be prepared later: it depends on others, on its id, or on

@@ -11,7 +11,7 @@ from sessiongate.core.table.row import Row
 from sessiongate.runtime.turns import Steps
 
 
-class Past:
+class TableSnapshot:
     """The rows as they were when this was made, for as long as the log has all changes since."""
 
     def __init__(self, rows: Indexes, log: ChangeLog) -> None:
