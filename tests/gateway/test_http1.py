@@ -42,7 +42,7 @@ class Echo:
         self.prompt = 0  # requests that were answered at once
         self.heads = 0  # that it was asked about
 
-    def at_once(self, scope: Scope) -> Answer:
+    def fast_path(self, scope: Scope) -> Answer:
         """Answer /known at once."""
         self.heads += 1
 
@@ -138,7 +138,7 @@ def run(test: Callable[[Served], Awaitable[None]], limits: Limits = LIMITS) -> N
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             stopping = asyncio.Event()
-            worker = Worker(app, listener, limits, at_once=app.at_once)
+            worker = Worker(app, listener, limits, fast_path=app.fast_path)
             serving = asyncio.create_task(worker.serve(stopping))
             async with asyncio.timeout(LONG):
                 await test(Served(app, worker, listener.getsockname()))

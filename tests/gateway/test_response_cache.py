@@ -77,7 +77,7 @@ def session(ident: int, revision: int, *, at: float = NOON - 100, user: str = "a
 Told: TypeAlias = tuple[int, dict[str, str], bytes]
 
 
-def at_once(app: Starlette, *args: Any, **options: Any) -> Told | None:
+def fast_path(app: Starlette, *args: Any, **options: Any) -> Told | None:
     """Return what a caller is told before a task is started; None if nothing.
 
     Whoever sent the same head before on a connection must be told the same.
@@ -85,14 +85,16 @@ def at_once(app: Starlette, *args: Any, **options: Any) -> Told | None:
     scope = Exchange(*args, **options).asked()
     given = {**scope}
     answers = vars(app).setdefault("answers", {})
-    again = answers.setdefault(repr(scope), app.state.at_once(scope))
-    found = [_told_at_once(answer(ANY_LENGTH)) for answer in (app.state.at_once(scope), again)]
+    again = answers.setdefault(repr(scope), app.state.fast_path(scope))
+    found = [
+        _told_by_fast_path(answer(ANY_LENGTH)) for answer in (app.state.fast_path(scope), again)
+    ]
     assert scope == given  # which takes its usual way next
     assert found[0] == found[1]
     return found[0]
 
 
-def _told_at_once(message: Message | None) -> Told | None:
+def _told_by_fast_path(message: Message | None) -> Told | None:
     if message is None:
         return None
     lines = message["head"].decode().removesuffix("\r\n").split("\r\n")
@@ -119,7 +121,7 @@ class Pair:
         """Ask both; return the answer, which must be the same."""
         self._forgetful.state.documents = DocumentCache(self._forgetful.state.in_flight)
         cache_of(self._forgetful)._let_go()
-        self.prompt = at_once(self.app, *args, **options)
+        self.prompt = fast_path(self.app, *args, **options)
         answers = [await Exchange(*args, **options).run(app) for app in (self.app, self._forgetful)]
         assert told(answers[0]) == told(answers[1])
         assert self.prompt is None or self.prompt == told(answers[1])
@@ -410,7 +412,7 @@ def test_who_would_be_refused_is_not_answered_at_once(
 
     async def test(pair: Pair) -> None:
         def prompt(*headers: tuple[bytes, bytes], **options: Any) -> Told | None:
-            return at_once(pair.app, path, headers=headers, **options)
+            return fast_path(pair.app, path, headers=headers, **options)
 
         for _ in range(2):
             await pair.ask(path, headers=[good])
@@ -442,7 +444,7 @@ def test_who_is_behind_a_trusted_proxy_is_answered_at_once_as_its_proxy_says(clo
     async def test(pair: Pair) -> None:
         def prompt(host: bytes, client: str = "127.0.0.1") -> Told | None:
             headers = [(b"x-forwarded-host", host), (b"x-forwarded-for", b"192.0.2.1")]
-            return at_once(pair.app, "/v1/sessions/1", headers=headers, client=(client, 1))
+            return fast_path(pair.app, "/v1/sessions/1", headers=headers, client=(client, 1))
 
         for host in (b"localhost:1", b"localhost:2") * 2:
             headers = [(b"x-forwarded-host", host), (b"x-forwarded-for", b"192.0.2.1")]
@@ -605,7 +607,7 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
         for method in asked:
             await Exchange("/v1/sessions/1", method).run(pair.app)
         asked_again = Exchange("/v1/sessions/1").asked()
-        answer = pair.app.state.at_once(asked_again)
+        answer = pair.app.state.fast_path(asked_again)
         message = answer(ANY_LENGTH)
         assert f"x-request-id: {logged[-1]}\r\n" in message["head"].decode()
         # What is too long to be sent at once is logged and counted on its usual way.

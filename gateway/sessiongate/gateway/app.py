@@ -27,9 +27,9 @@ from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.api.path import REFUSED, ApiPath, by_path
 from sessiongate.gateway.errors import RETRY_AFTER, error_of, headers_of
 from sessiongate.gateway.http.admission import Admission
-from sessiongate.gateway.http.at_once import AtOnce
 from sessiongate.gateway.http.authentication import AuthenticationMiddleware
 from sessiongate.gateway.http.cross_origin import CrossOrigin
+from sessiongate.gateway.http.fast_path import FastPath
 from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.http.metrics import GatewayMetrics
@@ -150,7 +150,7 @@ def create_app(
         )
     if spans is None:
         # The server asks it for each request before it starts a task.
-        app.state.at_once = AtOnce(
+        app.state.fast_path = FastPath(
             cross_origin, forwarded, admission, hosts, path, authentication, cache, request_log
         )
     return app

@@ -20,7 +20,7 @@ from sessiongate.gateway.jsonapi.errors import Error
 from sessiongate.gateway.limits import STALLED, Limits
 from sessiongate.gateway.server.http1_request import MALFORMED, HeadParser, RequestHead, too_long
 from sessiongate.gateway.server.http1_response import (
-    AnswerAtOnce,
+    FastAnswer,
     Http1Response,
     error_response,
     limit_unsent,
@@ -63,10 +63,10 @@ class Http1(asyncio.Protocol):
         limits: Limits,
         connections: set[Http1],
         on_lost: Callable[[], None],
-        at_once: AnswerAtOnce | None = None,
+        fast_path: FastAnswer | None = None,
     ) -> None:
         self.was_open = False
-        self._at_once = at_once
+        self._fast_path = fast_path
         self._app = app
         self._limits = limits
         self._connections = connections
@@ -238,7 +238,7 @@ class Http1(asyncio.Protocol):
         self._begun = False
         keep_alive = request.keep_alive and request.is_read and not self._is_stopping
         is_alone = keep_alive and not self._buffer and self._room.is_set()
-        if is_alone and (whole := whole_response(self._at_once, request, self._most)):
+        if is_alone and (whole := whole_response(self._fast_path, request, self._most)):
             self._transport.write(whole)
             self._since = monotonic()
             return

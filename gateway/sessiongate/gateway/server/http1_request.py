@@ -54,7 +54,7 @@ class RequestHead:
     length: int  # bytes of the body to read
     is_read: bool  # whether these are the whole body
     expects_continue: bool  # whether the client waits for 100 (Continue)
-    at_once: Answer | None = None  # what answers it at once, when that has been asked
+    answer: Answer | None = None  # what the fast path answers it by, once that has been asked
 
     def has_arrived(self, body: bytes) -> bool:
         """Return whether all of the body that is read has arrived."""

@@ -36,7 +36,7 @@ _WITHOUT_BODY = (204, 304)
 
 
 # Returns, for the scope of a head, what answers each request with this head on its connection.
-AnswerAtOnce: TypeAlias = Callable[[Scope], Answer]
+FastAnswer: TypeAlias = Callable[[Scope], Answer]
 
 
 class Http1Response:
@@ -208,16 +208,16 @@ def part_size(*, is_tls: bool) -> int:
     return _TLS_PART if is_tls else _PART
 
 
-def whole_response(at_once: AnswerAtOnce | None, request: RequestHead, most: int) -> bytes | None:
+def whole_response(fast_path: FastAnswer | None, request: RequestHead, most: int) -> bytes | None:
     """Return the response to a request of a connection that is kept, if it is known at once.
 
     Its body has at most ``most`` bytes.
     """
-    if at_once is None or request.length or request.scope["http_version"] != "1.1":
+    if fast_path is None or request.length or request.scope["http_version"] != "1.1":
         return None
-    if request.at_once is None:
-        request.at_once = at_once(request.scope)
-    message = request.at_once(most)
+    if request.answer is None:
+        request.answer = fast_path(request.scope)
+    message = request.answer(most)
     if message is None:
         return None
     return _begin(message) + _date(int(time())) + message["body"]  # type: ignore[no-any-return]

@@ -183,8 +183,8 @@ async def _serve(
 ) -> None:
     """Serve an application until SIGTERM, which first starts its ``state.stopping``."""
     stopping = asyncio.Event()
-    at_once = getattr(app.state, "at_once", None)
-    worker = Worker(app, listener, config.limits, config.protection.tls, at_once)
+    fast_path = getattr(app.state, "fast_path", None)
+    worker = Worker(app, listener, config.limits, config.protection.tls, fast_path)
     async with app.router.lifespan_context(app):
 
         def stop() -> None:

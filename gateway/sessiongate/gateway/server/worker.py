@@ -15,7 +15,7 @@ from sessiongate.gateway.jsonapi.errors import Error
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.server.acceptor import Acceptor
 from sessiongate.gateway.server.http1 import PARTING, Http1
-from sessiongate.gateway.server.http1_response import AnswerAtOnce
+from sessiongate.gateway.server.http1_response import FastAnswer
 from sessiongate.runtime.memory import give_back
 from sessiongate.runtime.rarely import Rarely
 from sessiongate.runtime.tls import ServerTls, server_context
@@ -39,11 +39,11 @@ class Worker:
         listener: socket.socket,
         limits: Limits,
         tls: ServerTls | None = None,
-        at_once: AnswerAtOnce | None = None,
+        fast_path: FastAnswer | None = None,
     ) -> None:
         """Raise `FileError` if a file of ``tls`` cannot be used."""
         self._app = app
-        self._at_once = at_once
+        self._fast_path = fast_path
         self._limits = limits
         self._acceptor = Acceptor(listener, self._has_room, self._take)
         self._rarely = Rarely(log)
@@ -99,7 +99,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, connection: socket.socket) -> None:
-        protocol = Http1(self._app, self._limits, self._open, self._lost, self._at_once)
+        protocol = Http1(self._app, self._limits, self._open, self._lost, self._fast_path)
         try:
             await (self._open_plain if self._context is None else self._open_tls)(
                 connection, protocol

@@ -1,8 +1,8 @@
-"""Remembered responses that are sent as soon as their request has arrived, without a task.
+"""The fast path: remembered responses, sent as soon as a request has arrived, without a task.
 
-To start a task for a request, and to await each middleware, takes longer than all of their work.
-Who asks again on a connection mostly sends the same head, so what depends on nothing else is
-decided once for a head.
+Starting a task for a request and awaiting each middleware takes longer than all of their work.
+A client that asks again on a connection mostly sends the same head, so what depends on nothing
+else is decided once for a head.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sessiongate.runtime.telemetry.correlation import CORRELATION_HEADERS, from_
 
 
 @dataclass(frozen=True, slots=True)
-class AtOnce:
+class FastPath:
     """Asks the middlewares, in the order in which they see a request, what they would do.
 
-    If any of them would refuse the request, or wait, the request takes its usual way.
+    If any of them would refuse the request, or wait, the request takes the usual path.
     """
 
     cross_origin: CrossOrigin | None
@@ -90,4 +90,4 @@ class AtOnce:
 
 
 def _never(most: int) -> None:
-    """Answer nothing: each request with this head takes its usual way."""
+    """Answer nothing: each request with this head takes the usual path."""
