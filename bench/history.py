@@ -25,8 +25,8 @@ from bench.programs import BIN, ROOT, BenchError
 from bench.stack import core, synthetic, wait_until_whole
 from sessiongate.core.ledger.base import Ledger, PageSize
 from sessiongate.core.ledger.past import PAST, Closing, Opening, description_of, ended
+from sessiongate.core.ledger.past_selector import PastSelector
 from sessiongate.core.ledger.policy import HistoryPolicy
-from sessiongate.core.ledger.question import Wanted
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.v1.session_pb2 import Session, SessionState
 
@@ -219,8 +219,8 @@ async def page_of_moment(ledger: Ledger, now: int, index: int, *users: str) -> N
     """Ask who was connected 20 hours ago and some minutes later."""
     moment = now - 20 * 3600 * 10**9 + index * 60 * 10**9
     names = {"user": users} if users else {}
-    wanted = Wanted(moment, moment + 1, now, names=names)
-    page = await ledger.page(wanted, None, PageSize(100, 10**7), (moment, moment), _nobody)
+    selector = PastSelector(moment, moment + 1, now, names=names)
+    page = await ledger.page(selector, None, PageSize(100, 10**7), (moment, moment), _nobody)
     if not page.sessions:
         raise BenchError("nobody was connected")
 

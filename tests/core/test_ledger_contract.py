@@ -25,9 +25,9 @@ from sessiongate.core.ledger.base import Ledger, PageSize
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.past_selector import Counted, Moments, PastPlace, PastSelector
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
-from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of, place_of, time_of
 from sessiongate.v1.history_service_pb2 import EndReason, GapReason, PastSession
@@ -131,8 +131,8 @@ async def closed(ledger: Ledger, *closings: Closing, at: int | None = None) -> N
 
 async def at(ledger: Ledger, moment: int) -> list[PastSession]:
     """Return who was connected at a moment."""
-    wanted = Wanted(moment, moment + 1, as_of=1 << 62)
-    page = await ledger.page(wanted, None, ALL, (moment, moment), nobody)
+    selector = PastSelector(moment, moment + 1, as_of=1 << 62)
+    page = await ledger.page(selector, None, ALL, (moment, moment), nobody)
     return page.sessions
 
 
@@ -399,33 +399,33 @@ def test_who_was_connected_is_found_in_each_order_page_by_page(keeper: Keeper) -
             users = chance.choice([[], ["u"], ["u", "w"]])
             names = {"user": users} if users else {}
             as_of = NOON + chance.choice([600, 10_000]) * SECOND
-            wanted = Wanted(start, end, as_of, by_end, descending, names)
+            selector = PastSelector(start, end, as_of, by_end, descending, names)
             found, place = [], None
             while True:
-                page = await ledger.page(wanted, place, PageSize(7, 10**9), (start, end), nobody)
+                page = await ledger.page(selector, place, PageSize(7, 10**9), (start, end), nobody)
                 found += ids_of(page.sessions)
                 place = page.following
                 if place is None:
                     break
                 assert len(page.sessions) == 7
             # The ledger yields the open ones whatever they are: `current` has the last word.
-            assert found == expected(lives, wanted, users), wanted
+            assert found == expected(lives, selector, users), selector
 
-    def expected(lives: list[Life], wanted: Wanted, users: list[str]) -> list[int]:
+    def expected(lives: list[Life], selector: PastSelector, users: list[str]) -> list[int]:
         forever = 1 << 63
 
         def key(life: Life) -> tuple[int, int]:
-            end = forever if life.end is None or life.end > wanted.as_of else life.end
-            return (end if wanted.by_end else life.start), life.id
+            end = forever if life.end is None or life.end > selector.as_of else life.end
+            return (end if selector.by_end else life.start), life.id
 
         kept = [
             life
             for life in lives
-            if life.start < wanted.end
-            and (life.end is None or life.end > wanted.start)
+            if life.start < selector.end
+            and (life.end is None or life.end > selector.start)
             and (not users or life.user in users)
         ]
-        return [life.id for life in sorted(kept, key=key, reverse=wanted.descending)]
+        return [life.id for life in sorted(kept, key=key, reverse=selector.descending)]
 
     run(keeper, work)
 
@@ -435,8 +435,8 @@ def test_an_open_session_is_what_it_is_now(keeper: Keeper) -> None:
         (ident,) = await opened(ledger, "k")
         now = Session(id=ident, source="a", service="x", user="new")
         for user, expected in (("u", []), ("new", [ident])):
-            wanted = Wanted(NOON, NOON + 1, 1 << 62, names={"user": [user]})
-            page = await ledger.page(wanted, None, ALL, (NOON, NOON), lambda _: now)
+            selector = PastSelector(NOON, NOON + 1, 1 << 62, names={"user": [user]})
+            page = await ledger.page(selector, None, ALL, (NOON, NOON), lambda _: now)
             assert ids_of(page.sessions) == expected
 
     run(keeper, work)
@@ -447,8 +447,8 @@ def test_a_page_is_bounded_in_bytes_and_has_at_least_one_session(keeper: Keeper)
         ids = await opened(ledger, *map(str, range(5)))
         found, place = [], PastPlace(0, 0)
         for _ in ids:
-            wanted = Wanted(NOON, NOON + 1, 1 << 62)
-            page = await ledger.page(wanted, place, PageSize(100, 1), (NOON, NOON), nobody)
+            selector = PastSelector(NOON, NOON + 1, 1 << 62)
+            page = await ledger.page(selector, place, PageSize(100, 1), (NOON, NOON), nobody)
             found.append(ids_of(page.sessions))
             if page.following is not None:
                 place = page.following
@@ -469,8 +469,8 @@ def test_counts_are_those_of_the_lists(keeper: Keeper) -> None:
                 of[counted.value] = of.get(counted.value, 0) + counted.sessions
 
         time = (moments.start, moments.last)
-        wanted = Wanted(*time, as_of=1 << 62)
-        await ledger.count(wanted, moments, "user", time, nobody, add)
+        selector = PastSelector(*time, as_of=1 << 62)
+        await ledger.count(selector, moments, "user", time, nobody, add)
         for index, found in enumerate(counts):
             users = [past.session.user for past in await at(ledger, moments[index])]
             assert found == {user: users.count(user) for user in users}
@@ -479,7 +479,7 @@ def test_counts_are_those_of_the_lists(keeper: Keeper) -> None:
 
 
 async def coverage(ledger: Ledger, start: int, end: int) -> Coverage:
-    page = await ledger.page(Wanted(start, end, end), None, ALL, (start, end), nobody)
+    page = await ledger.page(PastSelector(start, end, end), None, ALL, (start, end), nobody)
     return page.coverage
 
 

@@ -15,10 +15,10 @@ import pytest
 from sessiongate.core.ledger.base import PageSize
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.past_selector import PastSelector
 from sessiongate.core.ledger.postgresql import connection, pen
 from sessiongate.core.ledger.postgresql import ledger as ledgers
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
-from sessiongate.core.ledger.question import Wanted
 from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine, running_engine
@@ -176,7 +176,7 @@ async def past(ledger: PostgresqlLedger) -> list[int]:
     """Return the sessions that have ended."""
     now = time.time_ns()
     page = await ledger.page(
-        Wanted(0, now + HOUR, now + HOUR),
+        PastSelector(0, now + HOUR, now + HOUR),
         None,
         PageSize(10**6, 10**9),
         (now, now),

@@ -11,11 +11,11 @@ import pytest
 
 from sessiongate.core.ledger.base import PageSize
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.past_selector import PastSelector
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql import partitions
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.partitions import AHEAD, HOUR
-from sessiongate.core.ledger.question import Wanted
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine, running_engine
 
@@ -99,8 +99,8 @@ async def lived(ledger: PostgresqlLedger, *ends: int, start: int = 0) -> list[in
 
 async def known(ledger: PostgresqlLedger) -> list[int]:
     """Return the ids of all past sessions."""
-    wanted = Wanted(-FOREVER, FOREVER, FOREVER)
-    page = await ledger.page(wanted, None, PageSize(10**6, 10**9), (0, 0), lambda ident: None)
+    selector = PastSelector(-FOREVER, FOREVER, FOREVER)
+    page = await ledger.page(selector, None, PageSize(10**6, 10**9), (0, 0), lambda ident: None)
     return [each.session.id for each in page.sessions]
 
 
@@ -203,7 +203,7 @@ def test_what_takes_too_much_space_goes_hour_by_hour_but_not_this_one(history: H
         await trimmed(ledger)
         assert history.parts() == {hour(NOON + 2 * HOUR): 1}
         page = await ledger.page(
-            Wanted(0, 1, 1), None, PageSize(1, 1), (NOON, NOON), lambda ident: None
+            PastSelector(0, 1, 1), None, PageSize(1, 1), (NOON, NOON), lambda ident: None
         )
         assert page.coverage.horizon == NOON + 2 * HOUR - 1
 

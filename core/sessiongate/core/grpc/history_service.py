@@ -62,7 +62,7 @@ class HistoryService(HistoryServiceServicer):
         except BaseException:
             charge.release()
             raise
-        response.as_of_time.FromNanoseconds(query.wanted.as_of)
+        response.as_of_time.FromNanoseconds(query.selector.as_of)
         charge.settle(response.ByteSize())
         release_once_taken(charge)
         return response
@@ -105,7 +105,7 @@ class HistoryService(HistoryServiceServicer):
         while True:
             page = await _read(self._history.page(query))
             part = ExportPastSessionsResponse(sessions=page.sessions)
-            part.as_of_time.FromNanoseconds(query.wanted.as_of)
+            part.as_of_time.FromNanoseconds(query.selector.as_of)
             if gaps:
                 part.gaps.extend(gap.message() for gap in page.gaps)
                 gaps = False

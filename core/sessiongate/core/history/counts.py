@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from sessiongate.core.errors import InvalidRequestError, Violation
 from sessiongate.core.history.query import PastQuery
-from sessiongate.core.ledger.question import Counted, Moments
+from sessiongate.core.ledger.past_selector import Counted, Moments
 from sessiongate.v1 import session_service_pb2
 from sessiongate.v1.history_service_pb2 import (
     CountPastSessionsRequest,
@@ -62,7 +62,7 @@ class PastCountsQuery:
         if violations:
             raise InvalidRequestError(*violations)
         past = PastQuery.parse(ListPastSessionsRequest(filter=request.filter), now)
-        start, end = past.wanted.start, min(past.wanted.end, now)
+        start, end = past.selector.start, min(past.selector.end, now)
         step = (end - start) // (number - 1)
         if step < 1:
             text = f"must be before end_time, and in the past, for {number} moments"

@@ -14,7 +14,7 @@ from sessiongate.core.history.query import PastQuery
 from sessiongate.core.ledger.base import PageSize, PastLedger
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Gap, Interval
 from sessiongate.core.ledger.past import refresh
-from sessiongate.core.ledger.question import PastPlace
+from sessiongate.core.ledger.past_selector import PastPlace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
@@ -56,7 +56,9 @@ class History:
         """Return a page. Raises `LedgerError`."""
         gaps = self._gaps(query)
         most = PageSize(query.page_size, PAGE_BYTES)
-        found = await self._ledger.page(query.wanted, query.after, most, query.asked, self._current)
+        found = await self._ledger.page(
+            query.selector, query.after, most, query.asked, self._current
+        )
         return PastPage(found.sessions, found.following, await gaps(found.coverage))
 
     async def counts(self, query: PastCountsQuery) -> tuple[PastCounts, list[Gap]]:
@@ -65,7 +67,7 @@ class History:
         # One at a time: the ledger's other reader is left to the lists.
         async with self._counting:
             coverage = await self._ledger.count(
-                past.wanted, query.moments, query.column, past.asked, self._current, counts.add
+                past.selector, query.moments, query.column, past.asked, self._current, counts.add
             )
         return counts, await gaps(coverage)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import InvalidRequestError, Violation, excerpt
-from sessiongate.core.ledger.question import FOREVER, PastPlace, Wanted
+from sessiongate.core.ledger.past_selector import FOREVER, PastPlace, PastSelector
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.addresses import Networks, remote_of
 from sessiongate.core.table.filter import RowFilter, digest_of
@@ -48,7 +48,7 @@ PastRequest: TypeAlias = ListPastSessionsRequest | ExportPastSessionsRequest
 class PastQuery:
     """A valid request for past sessions."""
 
-    wanted: Wanted
+    selector: PastSelector
     sources: tuple[str, ...]  # those that the filter names; none: all
     asked: tuple[int, int]  # the time whose gaps are told, in ns; 0: no beginning
     page_size: int
@@ -81,7 +81,7 @@ class PastQuery:
             raise InvalidRequestError(*violations)
         names, connected, remote = _narrowed(request.filter.sessions, matching)
         return cls(
-            Wanted(start, end, as_of, by_end, descending, names, connected, remote),
+            PastSelector(start, end, as_of, by_end, descending, names, connected, remote),
             tuple(request.filter.sessions.sources),
             asked,
             page_size,
@@ -91,7 +91,7 @@ class PastQuery:
 
     def token(self, place: PastPlace) -> str:
         """Return the token of the page that follows a place."""
-        packed = _TOKEN.pack(self.fingerprint, *place, self.wanted.as_of)
+        packed = _TOKEN.pack(self.fingerprint, *place, self.selector.as_of)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.past_selector import Counted, Moments, PastPlace, PastSelector
 from sessiongate.core.ledger.policy import HistoryPolicy
-from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.runtime.telemetry.latency import Durations
 from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
@@ -60,7 +60,7 @@ class PastLedger(Protocol):
 
     async def page(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         after: PastPlace | None,
         most: PageSize,
         time: tuple[int, int],
@@ -70,7 +70,7 @@ class PastLedger(Protocol):
 
     async def count(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         moments: Moments,
         column: str | None,
         time: tuple[int, int],

@@ -106,8 +106,8 @@ def read_coverage(
         (start, end),
     )
     known = connection.execute("SELECT name, first_time, last_time FROM observed_sources")
-    wanted = "SELECT name, value FROM counters WHERE name IN (?, ?)"
-    times = dict(connection.execute(wanted, (_HORIZON, CONFIRMED)))
+    statement = "SELECT name, value FROM counters WHERE name IN (?, ?)"
+    times = dict(connection.execute(statement, (_HORIZON, CONFIRMED)))
     horizon = times.get(_HORIZON, 0)
     if CONFIRMED in times:
         horizon = max(horizon, policy.horizon(times[CONFIRMED]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, PAST, first_start, longest
-from sessiongate.core.ledger.question import FOREVER, PastPlace, Wanted
+from sessiongate.core.ledger.past_selector import FOREVER, PastPlace, PastSelector
 
 _COLUMNS = ", ".join(f'p."{column}"' for column in PAST)  # "user" means something else in SQL
 _DESCRIBED = ", ".join(f'p."{column}"' for column in DESCRIBED)
@@ -51,16 +51,16 @@ class PastTables(Protocol):
         """Let `is_remote` use a check. Do so before a question: not while it is answered."""
 
 
-def find(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
+def find(tables: PastTables, selector: PastSelector, after: PastPlace | None) -> Iterator[PastRow]:
     """Yield the sessions that follow a place, in order, as they are asked for.
 
     Of those that have not ended, what the ledger describes may have changed: these are all
     yielded, whatever they are, and `matches` is to be asked of what they are now.
     """
-    check = wanted.remote
+    check = selector.remote
     if check is not None:
         tables.define_remote(check)
-    found = (_by_end if wanted.by_end else _by_start)(tables, wanted, after)
+    found = (_by_end if selector.by_end else _by_start)(tables, selector, after)
     if check is None or tables.is_remote is not None:
         return found
     return (row for row in found if row[_END] is None or check(row[_REMOTE]))
@@ -76,9 +76,9 @@ def find_one(tables: PastTables, ident: int) -> PastRow | None:
     return None
 
 
-def place_after(row: PastRow, wanted: Wanted) -> PastPlace:
+def place_after(row: PastRow, selector: PastSelector) -> PastPlace:
     """Return the place after a session."""
-    time = _end_of(row, wanted) if wanted.by_end else row[_START]
+    time = _end_of(row, selector) if selector.by_end else row[_START]
     return PastPlace(time, row[_ID])
 
 
@@ -87,13 +87,15 @@ def latest_end(number: int, last_start: int) -> int:
     return min(last_start + longest(number), FOREVER)
 
 
-def _by_start(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
-    filters, values = filters_of(tables, wanted)
+def _by_start(
+    tables: PastTables, selector: PastSelector, after: PastPlace | None
+) -> Iterator[PastRow]:
+    filters, values = filters_of(tables, selector)
     i = tables.entry
-    past_order, past_beyond, past_values = _paging(f"{i}.connect_time", f"{i}.id", wanted, after)
-    order, beyond, _ = _paging("p.connect_time", "p.id", wanted, after)
-    low, high = wanted.connected
-    last = min(high, wanted.end)
+    past_order, past_beyond, past_values = _paging(f"{i}.connect_time", f"{i}.id", selector, after)
+    order, beyond, _ = _paging("p.connect_time", "p.id", selector, after)
+    low, high = selector.connected
+    last = min(high, selector.end)
     found = [
         tables.first_rows(
             f"SELECT {_COLUMNS} FROM {tables.by_start}"  # noqa: S608
@@ -101,7 +103,7 @@ def _by_start(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> It
             f" AND {i}.end_time > ? AND {i}.end_time <= ?{past_beyond}{filters}"
             f" ORDER BY {past_order}",
             (
-                *(number, max(low, first_start(wanted.start, number)), last, wanted.start),
+                *(number, max(low, first_start(selector.start, number)), last, selector.start),
                 *(latest_end(number, last), *past_values, *values),
             ),
         )
@@ -114,75 +116,85 @@ def _by_start(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> It
             (low, last, *past_values),
         )
     )
-    return heapq.merge(*found, key=lambda row: (row[_START], row[_ID]), reverse=wanted.descending)
+    return heapq.merge(*found, key=lambda row: (row[_START], row[_ID]), reverse=selector.descending)
 
 
-def _by_end(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
+def _by_end(
+    tables: PastTables, selector: PastSelector, after: PastPlace | None
+) -> Iterator[PastRow]:
     """Yield first what ended within the time asked for, then what went on; or the reverse."""
     parts = (_ended_within, _ended_later, _going_on)
-    for part in reversed(parts) if wanted.descending else parts:
-        yield from part(tables, wanted, after)
+    for part in reversed(parts) if selector.descending else parts:
+        yield from part(tables, selector, after)
 
 
-def _ended_within(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
+def _ended_within(
+    tables: PastTables, selector: PastSelector, after: PastPlace | None
+) -> Iterator[PastRow]:
     """Yield the sessions that ended in the time asked for."""
-    until = min(wanted.end - 1, wanted.as_of)
-    if until <= wanted.start:
+    until = min(selector.end - 1, selector.as_of)
+    if until <= selector.start:
         return
-    filters, values = filters_of(tables, wanted)
-    order, beyond, past_values = _paging("p.end_time", "p.id", wanted, after)
-    low, high = wanted.connected
+    filters, values = filters_of(tables, selector)
+    order, beyond, past_values = _paging("p.end_time", "p.id", selector, after)
+    low, high = selector.connected
     yield from tables.first_rows(
         f"SELECT {_COLUMNS} FROM {tables.by_end}"  # noqa: S608
         " WHERE p.end_time > ? AND p.end_time <= ? AND p.connect_time >= ? AND p.connect_time < ?"
         f"{beyond}{filters} ORDER BY {order}",
-        (*(wanted.start, until, low, min(high, wanted.end)), *past_values, *values),
+        (*(selector.start, until, low, min(high, selector.end)), *past_values, *values),
     )
 
 
-def _ended_later(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
+def _ended_later(
+    tables: PastTables, selector: PastSelector, after: PastPlace | None
+) -> Iterator[PastRow]:
     """Yield the sessions that were connected at the end of that time and have ended since."""
-    since = max(wanted.start, min(wanted.end - 1, wanted.as_of))
+    since = max(selector.start, min(selector.end - 1, selector.as_of))
     yield from sorted(
         (
             row
-            for row in _connected(tables, wanted, since, wanted.as_of)
-            if _follows(row, wanted, after)
+            for row in _connected(tables, selector, since, selector.as_of)
+            if _follows(row, selector, after)
         ),
-        key=lambda row: (_end_of(row, wanted), row[_ID]),
-        reverse=wanted.descending,
+        key=lambda row: (_end_of(row, selector), row[_ID]),
+        reverse=selector.descending,
     )
 
 
-def _going_on(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
+def _going_on(
+    tables: PastTables, selector: PastSelector, after: PastPlace | None
+) -> Iterator[PastRow]:
     """Yield the sessions that have not ended, in the order of their ids."""
     if after is not None and after.time != FOREVER:
-        if wanted.descending:
+        if selector.descending:
             return  # these were before
         after = None
-    low, high = wanted.connected
-    order, beyond, past_values = _paging("p.id", "p.id", wanted, after)
+    low, high = selector.connected
+    order, beyond, past_values = _paging("p.id", "p.id", selector, after)
     found = tables.first_rows(
         f"SELECT {_OPEN} FROM {tables.open}"  # noqa: S608
         f" WHERE p.connect_time >= ? AND p.connect_time < ?{beyond} ORDER BY {order}",
-        (low, min(high, wanted.end), *past_values),
+        (low, min(high, selector.end), *past_values),
     )
     # Those that ended since the first page was read.
-    since = max(wanted.start, wanted.as_of)
-    late = _connected(tables, wanted, since, FOREVER)
+    since = max(selector.start, selector.as_of)
+    late = _connected(tables, selector, since, FOREVER)
     others = sorted(
-        (row for row in late if _follows(row, wanted, after)),
+        (row for row in late if _follows(row, selector, after)),
         key=lambda row: row[_ID],
-        reverse=wanted.descending,
+        reverse=selector.descending,
     )
-    yield from heapq.merge(found, others, key=lambda row: row[_ID], reverse=wanted.descending)
+    yield from heapq.merge(found, others, key=lambda row: row[_ID], reverse=selector.descending)
 
 
-def _connected(tables: PastTables, wanted: Wanted, since: int, until: int) -> Iterator[PastRow]:
+def _connected(
+    tables: PastTables, selector: PastSelector, since: int, until: int
+) -> Iterator[PastRow]:
     """Yield the sessions that ended after ``since`` and by ``until``, and began by then."""
-    filters, values = filters_of(tables, wanted)
-    low, high = wanted.connected
-    last, i = min(high, wanted.end), tables.entry
+    filters, values = filters_of(tables, selector)
+    low, high = selector.connected
+    last, i = min(high, selector.end), tables.entry
     for number in range(CLASSES + 1):
         yield from tables.rows(
             f"SELECT {_COLUMNS} FROM {tables.by_start}"  # noqa: S608
@@ -195,22 +207,22 @@ def _connected(tables: PastTables, wanted: Wanted, since: int, until: int) -> It
         )
 
 
-def filters_of(tables: PastTables, wanted: Wanted) -> tuple[str, list[Any]]:
+def filters_of(tables: PastTables, selector: PastSelector) -> tuple[str, list[Any]]:
     """Return conditions on a session, and their values."""
     text, values = "", list[Any]()
-    for column, allowed in wanted.names.items():
+    for column, allowed in selector.names.items():
         text += f' AND p."{column}" IN ({", ".join("?" * len(allowed))})'
         values += allowed
-    if wanted.remote is not None and tables.is_remote is not None:
+    if selector.remote is not None and tables.is_remote is not None:
         text += f" AND {tables.is_remote}"
     return text, values
 
 
 def _paging(
-    column: str, ident: str, wanted: Wanted, after: PastPlace | None
+    column: str, ident: str, selector: PastSelector, after: PastPlace | None
 ) -> tuple[str, str, tuple[int, ...]]:
     """Return the order, the condition for what follows a place in it, and its values."""
-    way, sign = (" DESC", "<") if wanted.descending else ("", ">")
+    way, sign = (" DESC", "<") if selector.descending else ("", ">")
     order = f"{ident}{way}" if column == ident else f"{column}{way}, {ident}{way}"
     if after is None:
         return order, "", ()
@@ -219,13 +231,13 @@ def _paging(
     return order, f" AND ({column}, {ident}) {sign} (?, ?)", (after.time, after.id)
 
 
-def _follows(row: PastRow, wanted: Wanted, after: PastPlace | None) -> bool:
+def _follows(row: PastRow, selector: PastSelector, after: PastPlace | None) -> bool:
     if after is None:
         return True
-    place = (_end_of(row, wanted), row[_ID])
-    return place < after if wanted.descending else place > after
+    place = (_end_of(row, selector), row[_ID])
+    return place < after if selector.descending else place > after
 
 
-def _end_of(row: PastRow, wanted: Wanted) -> int:
+def _end_of(row: PastRow, selector: PastSelector) -> int:
     end = row[_END]
-    return FOREVER if end is None or end > wanted.as_of else int(end)
+    return FOREVER if end is None or end > selector.as_of else int(end)

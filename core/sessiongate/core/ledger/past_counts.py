@@ -12,24 +12,24 @@ from typing import Any
 
 from sessiongate.core.ledger.history import PastTables, filters_of, latest_end
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, first_start, longest
-from sessiongate.core.ledger.question import Counted, Moments, Wanted
+from sessiongate.core.ledger.past_selector import Counted, Moments, PastSelector
 
 _DESCRIBED = ", ".join(f'p."{column}"' for column in DESCRIBED)
 
 
 def ended_counts(
-    tables: PastTables, wanted: Wanted, moments: Moments, column: str | None
+    tables: PastTables, selector: PastSelector, moments: Moments, column: str | None
 ) -> Iterator[Counted]:
     """Yield the numbers of sessions that have ended, by a column if there is one."""
-    if wanted.remote is not None:
-        tables.define_remote(wanted.remote)
-    filters, values = filters_of(tables, wanted)
+    if selector.remote is not None:
+        tables.define_remote(selector.remote)
+    filters, values = filters_of(tables, selector)
     value = f'p."{column}"' if column else "NULL"
-    check = wanted.remote if tables.is_remote is None else None
+    check = selector.remote if tables.is_remote is None else None
     remote = "NULL" if check is None else "p.remote"  # is looked at here, not by the database
     i = tables.entry
     table = tables.by_start if column or filters or check else tables.starts
-    low, high = wanted.connected[0], wanted.connected[1] - 1
+    low, high = selector.connected[0], selector.connected[1] - 1
     matching = (
         f"FROM {table} WHERE {i}.duration_class = ? AND {i}.connect_time >= ?"
         f" AND {i}.connect_time <= ? AND {i}.end_time > ? AND {i}.end_time <= ?{filters}"
@@ -60,13 +60,13 @@ def ended_counts(
 
 
 def open_rows(
-    tables: PastTables, wanted: Wanted, until: int
+    tables: PastTables, selector: PastSelector, until: int
 ) -> Iterator[tuple[int, str, int, tuple[Any, ...]]]:
     """Yield the sessions that have not ended, and began by then: id, source, start, description.
 
     As with `history.find`, what is known of them now has to be asked for, and whether it matches.
     """
-    low, high = wanted.connected
+    low, high = selector.connected
     for ident, source, start, *described in tables.rows(
         f"SELECT p.id, p.source, p.connect_time, {_DESCRIBED} FROM {tables.open}"  # noqa: S608
         " WHERE p.connect_time >= ? AND p.connect_time <= ?",

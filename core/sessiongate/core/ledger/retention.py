@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from sessiongate.core.ledger.coverage_rows import forget_coverage, move_horizon
+from sessiongate.core.ledger.past_selector import FOREVER
 from sessiongate.core.ledger.policy import HistoryPolicy
-from sessiongate.core.ledger.question import FOREVER
 from sessiongate.runtime.elapsed import elapsed
 
 _STEP = 0.005  # seconds, and about as long to commit: a write does not wait for long

@@ -97,18 +97,18 @@ def _descriptions(connection: sqlite3.Connection, idents: Sequence[int]) -> dict
     """Return the values that describe open sessions, as they were when these opened."""
     found: dict[int, Description] = {}
     for part in _parts(idents):
-        wanted = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608
-        for *description, ident in connection.execute(wanted, part):
+        statement = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608
+        for *description, ident in connection.execute(statement, part):
             found[ident] = tuple(description)
     return found
 
 
 def open_sessions(connection: sqlite3.Connection) -> defaultdict[str, dict[str, int]]:
     """Return the places of open sessions by source and key; read many in short steps."""
-    wanted = "SELECT source, key, id, connect_time FROM open_sessions"
+    statement = "SELECT source, key, id, connect_time FROM open_sessions"
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     pace = Pace()
-    rows = connection.execute(wanted)
+    rows = connection.execute(statement)
     while part := rows.fetchmany(_READ_AT_ONCE):
         for source, key, ident, time in part:
             found[source][key] = place_of(time, ident)

@@ -11,7 +11,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from sessiongate.core.ledger.answers import read_counts, read_page
 from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSessions
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.coverage import Coverage, Interval
@@ -21,9 +20,10 @@ from sessiongate.core.ledger.file import LedgerFile, ledger_path
 from sessiongate.core.ledger.history import find_one
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening, past_session
+from sessiongate.core.ledger.past_reads import read_counts, read_page
+from sessiongate.core.ledger.past_selector import Counted, Moments, PastPlace, PastSelector
 from sessiongate.core.ledger.past_tables import ReadingTables, SqliteTables
 from sessiongate.core.ledger.policy import HistoryPolicy
-from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.rows import Changes, open_sessions
 from sessiongate.core.ledger.store import LedgerStore
@@ -151,8 +151,8 @@ class SqliteLedger:
 
     async def ceiling(self) -> int:
         """Return a number above every revision ever used."""
-        wanted = "SELECT value FROM counters WHERE name = 'revision'"
-        ((value,),) = await self._read(wanted)
+        statement = "SELECT value FROM counters WHERE name = 'revision'"
+        ((value,),) = await self._read(statement)
         return int(value)
 
     async def latest_time(self) -> int:
@@ -181,8 +181,8 @@ class SqliteLedger:
 
     async def incarnation(self, source: str) -> float | None:
         """Return the start of the source's server, as last recorded."""
-        wanted = "SELECT incarnation FROM sources WHERE name = ?"
-        return next((start for (start,) in await self._read(wanted, source)), None)
+        statement = "SELECT incarnation FROM sources WHERE name = ?"
+        return next((start for (start,) in await self._read(statement, source)), None)
 
     async def places(self) -> dict[str, str]:
         """Return the place that each source was last read from, by name."""
@@ -224,7 +224,7 @@ class SqliteLedger:
 
     async def page(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         after: PastPlace | None,
         most: PageSize,
         time: tuple[int, int],
@@ -233,14 +233,14 @@ class SqliteLedger:
         """Return the sessions that follow a place, and what is known of a ``time``."""
         return await self._ask(
             lambda tables: PastSessions(
-                *read_page(tables, wanted, after, most, current),
+                *read_page(tables, selector, after, most, current),
                 read_coverage(tables.connection, self.policy, *time),
             )
         )
 
     async def count(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         moments: Moments,
         column: str | None,
         time: tuple[int, int],
@@ -250,7 +250,7 @@ class SqliteLedger:
         """Count the sessions at some moments by a column; return what is known of a ``time``."""
 
         def answer(tables: SqliteTables) -> Coverage:
-            read_counts(tables, wanted, moments, column, current, counted)
+            read_counts(tables, selector, moments, column, current, counted)
             return read_coverage(tables.connection, self.policy, *time)
 
         return await self._ask(answer)
@@ -273,7 +273,7 @@ class SqliteLedger:
 
         return await self._calls.run(named)
 
-    async def _read(self, wanted: str, *values: str) -> list[tuple[Any, ...]]:
+    async def _read(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
         return await self._run(
-            lambda: self._store.database.connection.execute(wanted, values).fetchall()
+            lambda: self._store.database.connection.execute(statement, values).fetchall()
         )

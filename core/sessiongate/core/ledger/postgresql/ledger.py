@@ -15,6 +15,7 @@ from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.past_selector import Counted, Moments, PastPlace, PastSelector
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
 from sessiongate.core.ledger.postgresql.past import PostgresqlPast
@@ -23,7 +24,6 @@ from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.ledger.postgresql.store import PostgresqlStore
 from sessiongate.core.ledger.postgresql.upkeep import Upkeep
-from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.rows import Changes
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.telemetry.latency import Durations
@@ -243,18 +243,18 @@ class PostgresqlLedger:
 
     async def page(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         after: PastPlace | None,
         most: PageSize,
         time: tuple[int, int],
         current: Current,
     ) -> PastSessions:
         """Return the sessions that follow a place, and what is known of a ``time``."""
-        return await self._past.page(wanted, after, most, time, current)
+        return await self._past.page(selector, after, most, time, current)
 
     async def count(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         moments: Moments,
         column: str | None,
         time: tuple[int, int],
@@ -262,7 +262,7 @@ class PostgresqlLedger:
         counted: Callable[[Counted], None],
     ) -> Coverage:
         """Count the sessions at some moments by a column; return what is known of a ``time``."""
-        return await self._past.count(wanted, moments, column, time, current, counted)
+        return await self._past.count(selector, moments, column, time, current, counted)
 
     async def one(self, ident: int) -> PastSession | None:
         """Return the session with an id, ended or not."""

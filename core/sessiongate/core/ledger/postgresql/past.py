@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from sessiongate.core.ledger.answers import read_counts, read_page
 from sessiongate.core.ledger.base import Current, PageSize, PastSessions
 from sessiongate.core.ledger.coverage import Coverage
 from sessiongate.core.ledger.history import find_one
 from sessiongate.core.ledger.past import past_session
+from sessiongate.core.ledger.past_reads import read_counts, read_page
+from sessiongate.core.ledger.past_selector import Counted, Moments, PastPlace, PastSelector
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.coverage_rows import coverage_of
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.tables import PostgresqlTables
-from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.v1.history_service_pb2 import PastSession
 
@@ -30,7 +30,7 @@ class PostgresqlPast:
 
     async def page(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         after: PastPlace | None,
         most: PageSize,
         time: tuple[int, int],
@@ -39,14 +39,14 @@ class PostgresqlPast:
         """Return the sessions that follow a place, and what is known of a ``time``."""
         return await self._reader.read(
             lambda tables: PastSessions(
-                *read_page(tables, wanted, after, most, current),
+                *read_page(tables, selector, after, most, current),
                 coverage_of(tables.connection, self._policy, *time),
             )
         )
 
     async def count(
         self,
-        wanted: Wanted,
+        selector: PastSelector,
         moments: Moments,
         column: str | None,
         time: tuple[int, int],
@@ -56,7 +56,7 @@ class PostgresqlPast:
         """Count the sessions at some moments by a column; return what is known of a ``time``."""
 
         def answer(tables: PostgresqlTables) -> Coverage:
-            read_counts(tables, wanted, moments, column, current, counted)
+            read_counts(tables, selector, moments, column, current, counted)
             return coverage_of(tables.connection, self._policy, *time)
 
         return await self._reader.read(answer)

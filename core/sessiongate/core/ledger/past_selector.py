@@ -1,4 +1,4 @@
-"""What can be asked of the past: which sessions, in which order, and at which moments."""
+"""Which past sessions are asked for, in which order, and the moments at which they are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PastPlace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PastSelector:
     """Which sessions are asked for: that connected before ``end`` and had not ended by ``start``.
 
     For a moment, ``end`` is the time right after it. Sessions that ended after ``as_of`` are in
@@ -37,16 +37,16 @@ class Wanted:
     remote: Callable[[str | None], bool] | None = None
 
 
-def matches(session: Session, wanted: Wanted) -> bool:
+def matches(session: Session, selector: PastSelector) -> bool:
     """Return whether a session has the values that are asked for."""
-    for column, allowed in wanted.names.items():
+    for column, allowed in selector.names.items():
         if column not in _ALWAYS_SET and not session.HasField(column):
             return False
         if getattr(session, column) not in allowed:
             return False
-    if wanted.remote is None:
+    if selector.remote is None:
         return True
-    return wanted.remote(session.remote if session.HasField("remote") else None)
+    return selector.remote(session.remote if session.HasField("remote") else None)
 
 
 @dataclass(frozen=True, slots=True)
