@@ -22,10 +22,10 @@ from hypothesis.stateful import (
 )
 
 from sessiongate.core.collect import endings, reconciler, shown_source
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.reconciler import Reconciler
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.history.counts import PastCountsQuery
 from sessiongate.core.history.history import History, PastPage
 from sessiongate.core.history.query import PastQuery
@@ -116,10 +116,10 @@ class HistoryMachine(RuleBasedStateMachine):
         ceiling = await self.ledger.ceiling()
         await self.ledger.reserve(ceiling)
         self.table = SessionTable(["s"], ceiling, lambda: Timestamp(seconds=self.wall // SECOND))
-        shared = Shared(
+        context = CollectorContext(
             self.table, self.ledger, Links(), FreeMemory(), 1e9, 65_536, lambda: self.wall
         )
-        self.source = Reconciler(SourceConfig.parse("host:?name=s"), shared)
+        self.source = Reconciler(SourceConfig.parse("host:?name=s"), context)
         held = (await self.ledger.held())["s"]
         covered_until = await self.ledger.covered_until("s")
         await self.source.restore((await self.ledger.places()).get("s"), held, covered_until)

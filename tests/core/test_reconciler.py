@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.collect import reconciler
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.preparation import MAX_BLOCKERS
 from sessiongate.core.collect.reconciler import Reconciler
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.sources.base import (
     Observation,
@@ -43,9 +43,11 @@ class Scene:
     def __init__(self, ledger: SqliteLedger) -> None:
         self.ledger = ledger
         self.table = SessionTable(["proxy", "server"], 1, lambda: Timestamp(seconds=1_700_000_000))
-        shared = Shared(self.table, ledger, Links(), FreeMemory(), 30, 65_536, time.time_ns)
+        context = CollectorContext(
+            self.table, ledger, Links(), FreeMemory(), 30, 65_536, time.time_ns
+        )
         self.proxy, self.server = (
-            Reconciler(SourceConfig.parse(f"synthetic:?name={name}"), shared)
+            Reconciler(SourceConfig.parse(f"synthetic:?name={name}"), context)
             for name in ("proxy", "server")
         )
         self.meanwhile: Callable[[], Awaitable[None]] | None = None

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.collect import reconciler, shown_source
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
@@ -116,11 +116,11 @@ class Rig:
     def __init__(self, ledger: SqliteLedger, limit: int) -> None:
         self.ledger = ledger
         self.table = SessionTable(["s"], 1, lambda: Timestamp(seconds=1_700_000_000))
-        shared = Shared(
+        context = CollectorContext(
             self.table, ledger, Links(), FreeMemory(), STALE_AFTER, 65_536, time.time_ns
         )
         config = SourceConfig.parse(f"synthetic:?name=s&max_sessions={limit}")
-        self.reconciler = Reconciler(config, shared)
+        self.reconciler = Reconciler(config, context)
         self.model = Model(limit)
         self.now = 1000.0
         self.incarnation = 1000.0

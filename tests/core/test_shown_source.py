@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
@@ -36,9 +36,9 @@ async def reconcilers(
     """Provide a reconciler for each source, over one table and ledger."""
     ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
     table = SessionTable(names, 1, lambda: Timestamp(seconds=1_700_000_000))
-    shared = Shared(table, ledger, Links(), FreeMemory(), 30.0, 65_536, time.time_ns)
+    context = CollectorContext(table, ledger, Links(), FreeMemory(), 30.0, 65_536, time.time_ns)
     configs = [SourceConfig.parse(f"synthetic:?name={name}") for name in names]
-    sources = [Reconciler(config, shared) for config in configs]
+    sources = [Reconciler(config, context) for config in configs]
     for source in sources:
         await source.restore(None, {})
     yield table, sources, ledger

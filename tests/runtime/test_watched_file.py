@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sessiongate.runtime import watched_file
-from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.daemon_thread import HangsError, within
 from sessiongate.runtime.watched_file import (
     MAX_FILE_BYTES,
     FileError,
@@ -372,7 +372,7 @@ def test_what_is_raised_apart_is_raised_here() -> None:
 def test_what_hangs_holds_up_no_exit() -> None:
     program = """
 import threading
-from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.daemon_thread import HangsError, within
 try:
     within(0.01, "a place", threading.Event().wait)
 except HangsError:

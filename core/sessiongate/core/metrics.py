@@ -186,9 +186,9 @@ class _State(MetricCollector):
         failures = CounterMetricFamily(
             "sessiongate_source_failures", "Number of failed observations.", labels=["source"]
         )
-        for name, tally in self._filler.tallies().items():
-            took.add_metric([name], tally.succeeded, tally.seconds)
-            failures.add_metric([name], tally.failed)
+        for name, counts in self._filler.observation_counts().items():
+            took.add_metric([name], counts.succeeded, counts.seconds)
+            failures.add_metric([name], counts.failed)
         return [took, failures]
 
 

@@ -30,7 +30,7 @@ from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.history.history import History
 from sessiongate.core.ledger.base import Ledger, PastLedger
 from sessiongate.core.ledger.opening import open_ledger
-from sessiongate.core.listening import CoreListener
+from sessiongate.core.listener import CoreListener
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.core.sources.base import (
     Source,

@@ -21,8 +21,8 @@ from sessiongate.core.fleet.agreement import stated_place
 from sessiongate.core.fleet.directory import ActiveCore
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.fleet.quarantine import Quarantine
 from sessiongate.core.fleet.standby_start import StandbyStart
-from sessiongate.core.fleet.suspicion import Suspicion
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.lock import LedgerError, LedgerRefusalError
 from sessiongate.core.ledger.postgresql.connection import LedgerAwayError
@@ -61,7 +61,7 @@ class ShardCore:
         }
         entry = MemberEntry(config.core_name, config.shard_name, places=places)
         self._membership = Membership(config.ledger, entry, config.takeover_after)
-        self._observing = Suspicion(self._membership)  # of what the observer reads
+        self._observing = Quarantine(self._membership)  # of what the observer reads
         self._warm_start: StandbyStart | None = None
         self._observer = Observer(
             *(lambda: open_sources(config), self._membership.tell, self._warm_up),
@@ -92,16 +92,16 @@ class ShardCore:
             return
         # So that the metrics say that this core is active before it says that it is ready.
         await self._unless_stopped(self._membership.look())
-        suspicion = Suspicion(self._membership)
+        quarantine = Quarantine(self._membership)
         try:
-            await self._be_active(ledger, suspicion)
+            await self._be_active(ledger, quarantine)
         finally:
-            await suspicion.close()
+            await quarantine.close()
 
-    async def _be_active(self, ledger: Ledger, suspicion: Suspicion) -> None:
+    async def _be_active(self, ledger: Ledger, quarantine: Quarantine) -> None:
         """Be active until another core is, or this one is stopped."""
         standby, self._standby = self._standby, Standby()
-        core = Core(self._config, ledger, self._metrics, suspicion, standby)
+        core = Core(self._config, ledger, self._metrics, quarantine, standby)
         del standby
         try:
             if not await self._start(core, self._stop):

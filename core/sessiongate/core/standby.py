@@ -18,7 +18,7 @@ from sessiongate.core.grpc.health import Health
 from sessiongate.core.grpc.reflection import add_reflection
 from sessiongate.core.grpc.standby_service import add_refusals
 from sessiongate.core.grpc.stream_quota import StreamQuota
-from sessiongate.core.listening import CoreListener
+from sessiongate.core.listener import CoreListener
 from sessiongate.core.settings import CoreConfig
 from sessiongate.v1.service_names import SERVICES, SESSION_ACTION_SERVICE
 

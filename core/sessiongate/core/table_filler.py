@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from sessiongate.core.collect.runner import Tally
+from sessiongate.core.collect.runner import ObservationCounts
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.v1.source_service_pb2 import Source
 
@@ -29,8 +29,8 @@ class TableFiller(Protocol):
     async def current_reports(self) -> list[Source]:
         """Return the state of each source now."""
 
-    def tallies(self) -> Mapping[str, Tally]:
-        """Return the tally of observations of each source that is read here, by name."""
+    def observation_counts(self) -> Mapping[str, ObservationCounts]:
+        """Return the counts of observations of each source that is read here, by name."""
 
     async def close(self) -> None:
         """Stop, and release everything."""

@@ -48,7 +48,7 @@ from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.rarely import Rarely
+from sessiongate.runtime.rate_limited_log import RateLimitedLog
 from sessiongate.runtime.suggestion import as_question, shorten
 from sessiongate.runtime.telemetry.tracing import open_spans
 
@@ -76,9 +76,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        rarely = Rarely(log)  # while all are away, each request goes round
+        limited_log = RateLimitedLog(log)  # while all are away, each request goes round
         called.on_change(
-            lambda: rarely.warn(f"a core was lost; now calling the one at {called.address}")
+            lambda: limited_log.warn(f"a core was lost; now calling the one at {called.address}")
         )
         connect = partial(
             CoreClient,

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from sessiongate.runtime.apart import HangsError, is_under_way, within
+from sessiongate.runtime.daemon_thread import HangsError, is_under_way, within
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sessiongate.core.errors import AuditUnavailableError
-from sessiongate.runtime.apart import HangsError, apart
+from sessiongate.runtime.daemon_thread import HangsError, in_daemon_thread
 from sessiongate.runtime.telemetry.logs import fields
 from sessiongate.runtime.watched_file import FileError, in_time, refuse_what_is_no_file
 
@@ -54,7 +54,7 @@ class AuditLog:
         line = json.dumps(members).encode() + b"\n"
         try:
             async with self._one_by_one, asyncio.timeout(_TIMEOUT):
-                await apart(self, lambda: _append(path, line))
+                await in_daemon_thread(self, lambda: _append(path, line))
         except (OSError, FileError, HangsError) as error:  # TimeoutError is an OSError
             cause = getattr(error, "strerror", None) or str(error) or _HANGS
             text = "%s; the audit log cannot be written: %s"

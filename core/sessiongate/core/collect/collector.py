@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.exchanged_names import refuse_exchange
 from sessiongate.core.collect.first_reads import FirstReads
 from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
-from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, Runner, Tally
+from sessiongate.core.collect.runner import SOURCE_CLOSE_TIMEOUT, ObservationCounts, Runner
 from sessiongate.core.collect.scopes import Scopes
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.collect.warm_table import WarmTable
 from sessiongate.core.ledger.base import Ledger
@@ -52,13 +52,13 @@ class Collector:
         """
         self.terminations = Terminations()
         links, warmed = (warm.links, warm.shown_sources) if warm else (Links(), {})
-        shared = Shared(
+        context = CollectorContext(
             *(table, ledger, links, FreeMemory(), stale_after, max_session, now),
             *(scopes, first_reads, self.terminations, warmed),
         )
         self._table = table
         self._ledger = ledger
-        self._runners = [Runner(config, source, shared) for config, source in sources]
+        self._runners = [Runner(config, source, context) for config, source in sources]
         self._history = HistoryKeeper(ledger, [each.observed_times for each in self._runners])
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -101,9 +101,9 @@ class Collector:
         """Return the same."""
         return self.reports()
 
-    def tallies(self) -> Mapping[str, Tally]:
-        """Return the tally of observations of each source, by name."""
-        return {runner.name: runner.tally for runner in self._runners}
+    def observation_counts(self) -> Mapping[str, ObservationCounts]:
+        """Return the counts of observations of each source, by name."""
+        return {runner.name: runner.counts for runner in self._runners}
 
     async def close(self) -> None:
         """Stop observing and close the sources; one that hangs or fails is abandoned."""

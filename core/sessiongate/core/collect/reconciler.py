@@ -16,12 +16,12 @@ from functools import partial
 from itertools import chain
 
 from sessiongate.core.collect.blocking import waited_for, waits_for
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.endings import Endings
 from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.incarnation import Incarnation
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.past import Closing, Opening
@@ -60,26 +60,26 @@ class _Plan:
 class Reconciler:
     """Keeps one source's sessions in sync with what is observed."""
 
-    def __init__(self, config: SourceConfig, shared: Shared) -> None:
+    def __init__(self, config: SourceConfig, context: CollectorContext) -> None:
         self.completeness = Completeness()
         self.is_writing = False  # an observation waits for the ledger
         self._name = config.name
         self._max_sessions = config.max_sessions
-        self._ledger = shared.ledger
-        self._memory = shared.memory
-        self._stale_after = shared.stale_after
-        self._now = shared.now
-        self._shown_source = shared.warmed.get(config.name) or ShownSource(
-            *(config.name, shared.table, shared.ledger, shared.links),
-            *(shared.max_session, shared.now),
-            None if shared.scopes is None else shared.scopes.of(config),
+        self._ledger = context.ledger
+        self._memory = context.memory
+        self._stale_after = context.stale_after
+        self._now = context.now
+        self._shown_source = context.warmed.get(config.name) or ShownSource(
+            *(config.name, context.table, context.ledger, context.links),
+            *(context.max_session, context.now),
+            None if context.scopes is None else context.scopes.of(config),
         )
         self._incarnation = Incarnation(config.place)
         self._last: Observation | None = None
         # On the clock `elapsed`: when that was, and when the first one was compared.
         self._observed_at = self._began = 0.0
         self._continues = True  # whether the source was read without a break
-        self._endings = Endings(self._shown_source, shared.now, shared.terminations)
+        self._endings = Endings(self._shown_source, context.now, context.terminations)
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 

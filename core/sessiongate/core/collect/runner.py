@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.completeness import Completeness
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.reconciler import Reconciler
-from sessiongate.core.collect.shared import Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.sources.base import (
@@ -47,7 +47,7 @@ _ACTIONS: Mapping[Action, source_service_pb2.SessionAction] = {
 
 
 @dataclass(slots=True)
-class Tally:
+class ObservationCounts:
     """Counts of a source's observations since the core started."""
 
     succeeded: int = 0
@@ -58,23 +58,23 @@ class Tally:
 class Runner:
     """One source's task, and the state of reading it."""
 
-    def __init__(self, config: SourceConfig, source: Source, shared: Shared) -> None:
+    def __init__(self, config: SourceConfig, source: Source, context: CollectorContext) -> None:
         self.name = config.name
         self.place = config.place
         self.source = source
-        self.tally = Tally()
+        self.counts = ObservationCounts()
         self.config = config
-        self._table = shared.table
-        self._ledger = shared.ledger
-        self._now = shared.now
-        self._sessions = Reconciler(config, shared)
+        self._table = context.table
+        self._ledger = context.ledger
+        self._now = context.now
+        self._sessions = Reconciler(config, context)
         self.observed_times = ObservedTimes(config.name)
         # Somebody waits for an observation that begins later than the one under way.
         self._is_wanted = asyncio.Event()
         self._shown = asyncio.Event()  # set when an observation has been shown, and replaced
         self._shown_from = -math.inf  # when that was requested, on `elapsed`
         self._due = 0.0  # when the next observation must have been requested, on `elapsed`
-        self._first_reads = shared.first_reads  # None once the source was read
+        self._first_reads = context.first_reads  # None once the source was read
         self._is_failing = False
         self._is_taking = False  # an observation is compared, written or shown
         self._logged = _WHOLE  # the completeness that was last logged
@@ -152,8 +152,8 @@ class Runner:
         pause = max(self.config.interval, min(took, self.config.timeout) * DUTY)
         following = elapsed() + pause + self.config.timeout + LATENESS
         await self._accept(observation, requested, following)
-        self.tally.succeeded += 1
-        self.tally.seconds += took
+        self.counts.succeeded += 1
+        self.counts.seconds += took
         return took, pause
 
     async def close(self) -> None:
@@ -241,7 +241,7 @@ class Runner:
         )
 
     def _failed(self, error: BaseException) -> None:
-        self.tally.failed += 1
+        self.counts.failed += 1
         self._lose(why_failed(self.config, error))
 
     def _overdue(self) -> None:

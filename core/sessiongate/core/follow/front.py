@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from itertools import count
 
 from sessiongate.client.asynchronous import AsyncClient
-from sessiongate.core.collect.runner import Tally
+from sessiongate.core.collect.runner import ObservationCounts
 from sessiongate.core.follow.fleet_links import FleetLinks
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.reports import SourceReports
@@ -166,8 +166,8 @@ class Front:
         await self._reports.ask(self.shards.values())
         return self.reports()
 
-    def tallies(self) -> Mapping[str, Tally]:
-        """Return no tallies: the cores observe the sources, and count that."""
+    def observation_counts(self) -> Mapping[str, ObservationCounts]:
+        """Return none: the cores observe the sources, and count that."""
         return {}
 
     async def close(self) -> None:

@@ -18,14 +18,14 @@ from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.rarely import Rarely
+from sessiongate.runtime.rate_limited_log import RateLimitedLog
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus
 
 # A session as a core states it: the row that shows just that already, or else prepared.
 StatedSession: TypeAlias = Row | Prepared
 
-_rarely = Rarely(logging.getLogger(__name__))
+_limited_log = RateLimitedLog(logging.getLogger(__name__))
 
 _COPYING = "its sessions are being copied"
 
@@ -243,7 +243,9 @@ class ShownShard:
         if row is not None:
             name = row.group.values.source
             if name not in self._ids:
-                _rarely.warn("two shards state sessions with the same id: one of them is not shown")
+                _limited_log.warn(
+                    "two shards state sessions with the same id: one of them is not shown"
+                )
                 return None
             if name in self._kept:
                 self._kept[name].discard(ident)

@@ -28,7 +28,7 @@ from sessiongate.core.sources.support.endpoint import flag, zone
 from sessiongate.core.sources.support.jsonapi_sessions import read_sessions
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
-from sessiongate.runtime.apart import HangsError, apart
+from sessiongate.runtime.daemon_thread import HangsError, in_daemon_thread
 from sessiongate.runtime.watched_file import FileError, Stamp, read_file, unreadable
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -77,7 +77,7 @@ class DocumentSource:
     async def observe(self) -> Observation:
         """Return the file's current sessions. Raises `SourceError` with file and place."""
         try:
-            result = await apart(self, self._look)
+            result = await in_daemon_thread(self, self._look)
         except HangsError:  # since an earlier observation, which was abandoned
             raise SourceError(f"{self._name}: the file system does not respond") from None
         if isinstance(result, str):

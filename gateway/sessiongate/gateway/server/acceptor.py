@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from sessiongate.runtime.rarely import Rarely
+from sessiongate.runtime.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Acceptor:
         self._take = take
         self._is_reading = False
         self._pause: asyncio.TimerHandle | None = None
-        self._rarely = Rarely(log)
+        self._limited_log = RateLimitedLog(log)
         # Accepted connections inherit this.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
@@ -65,7 +65,7 @@ class Acceptor:
             except ConnectionError:  # closed before it was accepted
                 continue
             except OSError as error:  # out of descriptors or memory
-                self._rarely.warn(f"no connection can be accepted: {error.strerror}")
+                self._limited_log.warn(f"no connection can be accepted: {error.strerror}")
                 self.stop()
                 self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume)
                 return

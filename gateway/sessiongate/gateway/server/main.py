@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from sessiongate.gateway.server.worker import REQUEST_GRACE, Worker
 from sessiongate.gateway.server.workers import WorkerPool
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.daemon_thread import HangsError, within
 from sessiongate.runtime.descriptors import fitted, raise_fd_limit
 from sessiongate.runtime.event_loop import run_loop
 from sessiongate.runtime.listener import listen, real_address

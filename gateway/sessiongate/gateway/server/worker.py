@@ -17,7 +17,7 @@ from sessiongate.gateway.server.acceptor import Acceptor
 from sessiongate.gateway.server.http1 import PARTING, Http1
 from sessiongate.gateway.server.http1_response import FastAnswer
 from sessiongate.runtime.memory import give_back
-from sessiongate.runtime.rarely import Rarely
+from sessiongate.runtime.rate_limited_log import RateLimitedLog
 from sessiongate.runtime.tls import ServerTls, server_context
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Worker:
         self._fast_path = fast_path
         self._limits = limits
         self._acceptor = Acceptor(listener, self._has_room, self._take)
-        self._rarely = Rarely(log)
+        self._limited_log = RateLimitedLog(log)
         # Each new connection uses the current files.
         self._context = None if tls is None else server_context(tls, self._refused)
         self._open: set[Http1] = set()
@@ -148,7 +148,7 @@ class Worker:
         return connection.recv(1, socket.MSG_PEEK)
 
     def _refused(self, why: str) -> None:
-        self._rarely.warn(f"refused a connection: {why}")
+        self._limited_log.warn(f"refused a connection: {why}")
 
     def _lost(self) -> None:
         self._accepted -= 1

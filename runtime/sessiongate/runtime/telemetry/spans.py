@@ -29,7 +29,7 @@ from opentelemetry.trace import (
 )
 
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.rarely import LOG_INTERVAL
+from sessiongate.runtime.rate_limited_log import LOG_INTERVAL
 from sessiongate.runtime.telemetry.correlation import Correlation
 from sessiongate.runtime.telemetry.sdk_texts import loggable
 

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError
 from sessiongate.runtime.addresses import MAX_PORT, Address, is_ipv6
-from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.daemon_thread import HangsError, within
 from sessiongate.runtime.urls import HOST_AND_PORT, authority, is_place, redacted
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file
 

@@ -19,7 +19,7 @@ from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.pacing import mapped
 from sessiongate.core.sources.support.pq import PqConnection, RefusedError
 from sessiongate.core.sources.support.resolution import addresses
-from sessiongate.runtime.apart import apart
+from sessiongate.runtime.daemon_thread import in_daemon_thread
 
 APPLICATION = "sessiongate"
 _MAX_COLUMNS = 100  # of a result that are read
@@ -144,7 +144,7 @@ class LibpqClient:
         for number, host in enumerate(hosts, 1):
             self._connection = PqConnection(f"{endpoint}: ")
             try:
-                parameters = await apart(
+                parameters = await in_daemon_thread(
                     object(), partial(parameters_of, endpoint, self._database, host)
                 )
                 await self._connection.open(parameters)

@@ -20,7 +20,7 @@ from sessiongate.core.sources.support.moments import timestamp
 from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.resolution import addresses
-from sessiongate.runtime.apart import apart
+from sessiongate.runtime.daemon_thread import in_daemon_thread
 
 # Without the PROCESS privilege the server silently shows only the user's own threads.
 # An engine's status requires the privilege too, and this engine has none: this is the
@@ -100,14 +100,14 @@ async def log_in(owner: object, endpoint: Endpoint) -> Driver:
     """
     if not endpoint.is_unix:  # the driver looks it up again, and the result is cached by then
         await addresses(owner, endpoint.host)
-    context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
+    context = await in_daemon_thread(object(), endpoint.tls.context) if endpoint.tls else None
     private = context is not None or endpoint.is_unix
     driver = Driver(
         host=None if endpoint.is_unix else endpoint.host,
         port=endpoint.port,
         unix_socket=endpoint.host if endpoint.is_unix else None,
         user=endpoint.user,
-        password=await apart(object(), endpoint.password) or "",
+        password=await in_daemon_thread(object(), endpoint.password) or "",
         ssl=context,
         charset="utf8mb4",
         # Leave text undecoded: the driver would reject a whole result for one odd character.

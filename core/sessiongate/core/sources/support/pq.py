@@ -20,7 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.received import MAX_RECEIVED_BYTES, limit_received
-from sessiongate.runtime.apart import HangsError, apart
+from sessiongate.runtime.daemon_thread import HangsError, in_daemon_thread
 
 _MAX_LOGIN_BYTES = 1024 * 1024  # received until the server has accepted the login
 _MAX_RESULTS = 16  # of one query: libpq keeps all of them
@@ -107,7 +107,7 @@ class PqConnection:
         async with limit_received(self._descriptor, self._where, most):
             self._is_busy = True
             try:
-                return await apart(self, whole)
+                return await in_daemon_thread(self, whole)
             except HangsError:
                 self._is_busy = False
                 raise SourceError(f"{self._where}no thread can be started") from None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from sessiongate.core.sources.base import SourceConnectError
-from sessiongate.runtime.apart import HangsError, apart
+from sessiongate.runtime.daemon_thread import HangsError, in_daemon_thread
 
 _MOST = 16  # addresses that are tried
 
@@ -22,7 +22,7 @@ async def addresses(of: Hashable, host: str) -> list[str]:
     that hangs delays no other caller. Raises `SourceConnectError`.
     """
     try:
-        found = await apart(("addresses", of), lambda: _found(host))
+        found = await in_daemon_thread(("addresses", of), lambda: _found(host))
     except HangsError:
         raise SourceConnectError("the name service does not respond") from None
     except (OSError, UnicodeError) as error:

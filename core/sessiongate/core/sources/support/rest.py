@@ -16,7 +16,7 @@ from sessiongate.core.sources.support.causes import meaning
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.resolution import Resolver
 from sessiongate.core.sources.support.tls_probe import refuse_tls
-from sessiongate.runtime.apart import apart
+from sessiongate.runtime.daemon_thread import in_daemon_thread
 
 # The size of one response: of a list, which is read while it arrives, and of any other.
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
@@ -115,7 +115,9 @@ class RestClient:
         if endpoint.is_unix:
             connector = aiohttp.UnixConnector(endpoint.host, limit=1)
         else:
-            verified = await apart(object(), endpoint.tls.context) if endpoint.tls else True
+            verified = (
+                await in_daemon_thread(object(), endpoint.tls.context) if endpoint.tls else True
+            )
             connector = aiohttp.TCPConnector(ssl=verified, limit=1, resolver=Resolver())
         return aiohttp.ClientSession(
             connector=connector,
@@ -129,7 +131,7 @@ class RestClient:
         """Return HTTP Basic credentials; a password file is read each time: it may have changed."""
         if self._endpoint.user is None:
             return {}
-        password = await apart(object(), self._endpoint.password)
+        password = await in_daemon_thread(object(), self._endpoint.password)
         login = f"{self._endpoint.user}:{password or ''}"
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 

@@ -1,4 +1,4 @@
-"""Keeps a source that ends its cores apart, and tries it more and more rarely.
+"""Quarantines a source that ends its cores: tries it apart from others, and more and more rarely.
 
 Each core of a shard would read it for the first time as soon as it takes over, and end, too.
 """
@@ -19,7 +19,7 @@ from sessiongate.core.ledger.postgresql.suspects import (
 )
 
 
-class Suspicion:
+class Quarantine:
     """The first reads of a core (`core.collect.first_reads`), until `close`."""
 
     def __init__(self, membership: Membership) -> None:

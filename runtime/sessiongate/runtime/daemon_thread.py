@@ -35,7 +35,7 @@ def within(seconds: float, of: Hashable, work: Callable[[], _T]) -> _T:
         raise HangsError from None
 
 
-async def apart(of: Hashable, work: Callable[[], _T]) -> _T:
+async def in_daemon_thread(of: Hashable, work: Callable[[], _T]) -> _T:
     """Return or raise what ``work`` does, without blocking the event loop.
 
     ``of`` is the subject of the work. Raises `HangsError` if a run about it is in progress.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 LOG_INTERVAL = 60.0  # seconds between two lines of a kind
 
 
-class Rarely:
+class RateLimitedLog:
     """Logs one line of a kind per minute, with the number of suppressed ones.
 
     The kind is the text of the line, so clients must not control any part of it.

@@ -16,7 +16,7 @@ from sessiongate.runtime.memory import FreeMemory
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class CollectorContext:
     """What all sources share."""
 
     table: SessionTable
