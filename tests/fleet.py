@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessiongate.client import CallError, Client
-from sessiongate.core.fleet.directory import Directory, Fleet, FleetMember
+from sessiongate.core.fleet.directory import Fleet, FleetMember, read_fleet
+from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.schema import require_tables
 from tests.clocks import OwnClock
 from tests.core.engines import ROLE, Engine
 from tests.polling import eventually
@@ -106,11 +108,24 @@ class FleetLedger:
         self.engine = engine
         self.database = engine.database()
         self.url = engine.url(self.database)
-        self._directory = Directory(LedgerPlace.parse(self.url), "tests")
+        self._connection: LedgerConnection | None = None
 
     def fleet(self) -> Fleet:
         """Return the fleet as it is now."""
-        return self._directory.read()
+        if self._connection is None or self._connection.is_lost:
+            self.close()
+            self._connection = self._connect()
+        with self._connection.naming_errors():
+            return read_fleet(self._connection)
+
+    def _connect(self) -> LedgerConnection:
+        connection = LedgerConnection(LedgerPlace.parse(self.url), "tests")
+        with ExitStack() as unless_ready:
+            unless_ready.callback(connection.close)
+            with connection.naming_errors():
+                require_tables(connection)
+            unless_ready.pop_all()
+        return connection
 
     def active(self, shard: str = "default") -> str | None:
         """Return the name of a shard's active core."""
@@ -152,7 +167,8 @@ class FleetLedger:
 
     def close(self) -> None:
         """Close the connection."""
-        self._directory.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 @contextmanager

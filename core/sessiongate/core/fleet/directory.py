@@ -1,4 +1,4 @@
-"""Who is in a fleet, as its ledger in PostgreSQL tells: shards, their active cores, stand-bys.
+"""Who is in a fleet, as its ledger in PostgreSQL has it: shards, their active cores, stand-bys.
 
 What the server itself sees decides who runs and who is active: the locks that connections hold.
 """
@@ -11,8 +11,6 @@ from datetime import datetime
 
 from sessiongate.core.ledger.postgresql.connection import Backend, LedgerConnection
 from sessiongate.core.ledger.postgresql.locks import HELD_LOCKS, NAMES
-from sessiongate.core.ledger.postgresql.place import LedgerPlace
-from sessiongate.core.ledger.postgresql.schema import require_tables
 
 _SHARDS = f"""
 WITH held AS ({HELD_LOCKS})
@@ -160,40 +158,3 @@ def _active(
     if core is None:
         return ActiveCore(application or "a program", backend, beat=beat)
     return ActiveCore(core, backend, claim, instance, since, address, beat)
-
-
-class Directory:
-    """Reads who is in the fleet, over a connection of its own; one thread at a time uses it."""
-
-    def __init__(self, place: LedgerPlace, application: str) -> None:
-        """Connect when first asked; the server shows ``application``."""
-        self._place, self._application = place, application
-        self._connection: LedgerConnection | None = None
-
-    def read(self) -> Fleet:
-        """Return the fleet as it is now; connect again if needed. Raises `LedgerError`."""
-        if self._connection is not None and self._connection.is_lost:
-            self.close()
-        if self._connection is None:
-            connection = LedgerConnection(self._place, self._application)
-            try:
-                with connection.naming_errors():
-                    require_tables(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        with self._connection.naming_errors():
-            return read_fleet(self._connection)
-
-    def cut(self) -> None:
-        """Make what waits for the server fail; any thread may call this."""
-        connection = self._connection
-        if connection is not None:
-            connection.cut()
-
-    def close(self) -> None:
-        """Close the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
