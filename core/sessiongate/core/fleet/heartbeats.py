@@ -1,8 +1,8 @@
 """Decides whether a core that has a shard's lock hangs, and so may be replaced.
 
-A core that runs counts up its beat. That the beat stands still says nothing by itself: the server
-may have stalled, or this program. So this core compares it with its own beat, which it writes to
-the same server, and counts only time in which that went well. No wall clock takes part.
+A core counts up its heartbeat while it runs. If the heartbeat stops, that proves nothing by itself:
+the server may have stalled, or this program. So this core compares it with its own, which it writes
+to the same server, and counts only time in which that went well. No wall clock takes part.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from sessiongate.core.ledger.postgresql.connection import Backend
 
 ANSWERED_WITHIN = 1.0  # seconds that a look may take, and that may pass until the next one
-# How often this core's own beat must have moved in the time that counts, written as durably as
-# what is in a shard: a disk or a standby that hangs holds up the other core, too.
+# How often this core's own heartbeat must have advanced in the time that counts, written as durably
+# as what is in a shard: a disk or a standby that hangs holds up the other core, too.
 MOVES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a core that stands by has seen. Times are on its own clock `elapsed`."""
+    """A stand-by's reading of the fleet. Times are on its own clock `elapsed`."""
 
-    asked: float  # before its own beat was written
+    asked: float  # before its own heartbeat was written
     received: float
-    own: int  # its own beat
-    is_durable: bool  # that beat is on the disk, and at the standbys that the server waits for
+    own: int  # its own heartbeat
+    is_durable: bool  # its own is on the disk, and at the standbys that the server waits for
     holder: Backend | None  # of the shard's lock
     beat: int | None  # of the core that states this holder as its pen; None if none does
 
@@ -33,16 +33,18 @@ class HeartbeatWatch:
     """Watches the core that has a lock, by one look after the other."""
 
     def __init__(self, takeover_after: float) -> None:
-        """Give a core up whose beat has stood still for so many seconds."""
+        """Give up a core whose heartbeat has not changed for ``takeover_after`` seconds."""
         self._after = takeover_after
-        self._first: Look | None = None  # since then, nothing has moved but this core's own beat
+        self._first: Look | None = (
+            None  # since then, nothing has changed but this core's own heartbeat
+        )
         self._last: Look | None = None
         self._moves = 0  # of that since then, as far as they were durable
         self.is_smooth_since: float | None = None  # every look has gone well from then on
 
     @property
     def stands_still_for(self) -> float:
-        """Seconds for which the other core's beat has not moved, as far as that counts."""
+        """Seconds for which the other core's heartbeat has not changed, as far as that counts."""
         if self._first is None or self._last is None:
             return 0.0
         return max(0.0, self._last.asked - self._first.received)

@@ -24,7 +24,7 @@ class ShardMetrics(Collector):
             ("standbys", "Number of cores that stand by for the shard.", shown.standbys),
             (
                 "beat_late_seconds",
-                "How late the beat is of the core that is active.",
+                "How late the heartbeat of the active core is.",
                 shown.beat_late,
             ),
             (

@@ -34,7 +34,7 @@ class CoreToFollow(NamedTuple):
         return f"{self.name} ({self.address})" if self.name else self.address
 
 
-class News:
+class CoreUpdate:
     """What a core has stated since the last state, or its whole state so far."""
 
     def __init__(self, *, is_whole: bool) -> None:
@@ -68,15 +68,15 @@ class News:
         return {ident: each for ident, each in self.sessions.items() if each is not None}
 
 
-class NewsTaker(Protocol):
-    """What a follower hands its news to."""
+class UpdateTaker(Protocol):
+    """Takes the updates of a follower."""
 
     shown: ShownShard
 
-    async def take(self, follower: Follower, news: News, moment: float) -> bool:
-        """Show news, which are current at a moment on `elapsed`; return whether that is done.
+    async def take(self, follower: Follower, update: CoreUpdate, moment: float) -> bool:
+        """Show an update that is current at a moment on `elapsed`; return whether that is done.
 
-        If not, the follower has to begin anew.
+        If not, the follower has to start over.
         """
 
     def lose(self, follower: Follower) -> None:
@@ -86,7 +86,7 @@ class NewsTaker(Protocol):
 class Follower:
     """Follows one core, from `start` to `stop`."""
 
-    def __init__(self, core: CoreToFollow, client: AsyncClient, taker: NewsTaker) -> None:
+    def __init__(self, core: CoreToFollow, client: AsyncClient, taker: UpdateTaker) -> None:
         self.core = core
         self.client = client
         self.heard_at = elapsed()  # when the last message came, or when this began
@@ -121,17 +121,17 @@ class Follower:
     async def _follow(self) -> None:
         """Follow the core until what it states cannot be shown."""
         reflector = Reflector(self._resume, staleness=SILENT_AFTER, clock=elapsed)
-        news = News(is_whole=True)
+        update = CoreUpdate(is_whole=True)
         async with aclosing(reflector.follow(self.client.watch_sessions)) as events:
             async for event in events:
                 if isinstance(event, Lost):
                     self.lost = printable(str(event.error))
                     self._taker.lose(self)
                 elif isinstance(event, Began):
-                    news = News(is_whole=not event.resumed)
+                    update = CoreUpdate(is_whole=not event.resumed)
                 else:
                     self.heard_at, self.lost = elapsed(), ""
-                    await news.add(event, self._taker.shown, Pace())
+                    await update.add(event, self._taker.shown, Pace())
                     if not event.HasField("as_of"):
                         continue
                     if self.core.activity not in (0, event.revision >> INSTANCE_BITS):
@@ -140,7 +140,7 @@ class Follower:
                         await asyncio.sleep(_PAUSE)
                         return
                     moment = elapsed() - (reflector.age or 0.0)
-                    if not await self._taker.take(self, news, moment):
+                    if not await self._taker.take(self, update, moment):
                         return
                     self._revision = event.revision
-                    news = News(is_whole=False)
+                    update = CoreUpdate(is_whole=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.core.collect.observed_times import ObservedTimes
-from sessiongate.core.follow.follower import SILENT_AFTER, CoreToFollow, Follower, News
+from sessiongate.core.follow.follower import SILENT_AFTER, CoreToFollow, CoreUpdate, Follower
 from sessiongate.core.follow.shown_shard import ShownShard
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.sources.support.pacing import Pace
@@ -84,24 +84,24 @@ class FollowedShard:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def take(self, follower: Follower, news: News, moment: float) -> bool:
-        """Show news that are current at a moment; return whether that is done."""
-        if not news and self.is_heard and follower is self.current and self.shown.is_whole:
+    async def take(self, follower: Follower, update: CoreUpdate, moment: float) -> bool:
+        """Show an update that is current at a moment; return whether that is done."""
+        if not update and self.is_heard and follower is self.current and self.shown.is_whole:
             self._prove(moment)
             return True
         async with self._lock:
-            if follower is self.following and news.is_whole:
+            if follower is self.following and update.is_whole:
                 former, self.current, self.following = self.current, follower, None
                 if former is not None:
                     log.warning("shard %s: following core %s now", self.name, follower.core)
                     self._drop(former)
-            if follower is not self.current or not (news.is_whole or self.shown.is_whole):
+            if follower is not self.current or not (update.is_whole or self.shown.is_whole):
                 return False
-            if news.is_whole:
-                await self.shown.show_whole(news.whole, news.statuses, Pace())
+            if update.is_whole:
+                await self.shown.show_whole(update.whole, update.statuses, Pace())
             else:
                 await self.shown.show_changes(
-                    *(news.sessions, news.statuses, news.removed_sources, Pace())
+                    *(update.sessions, update.statuses, update.removed_sources, Pace())
                 )
             self._prove(moment)
         return True
