@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from unittest.mock import patch
 
-from typer.testing import CliRunner
-
 import sessiongate.gateway.cli.main
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
+from tests.invoking import invoke
 
 
 def sources_in(text: str, folder: Path) -> tuple[SourceConfig, ...]:
@@ -24,9 +23,7 @@ def sources_in(text: str, folder: Path) -> tuple[SourceConfig, ...]:
     with patch.object(
         sessiongate.gateway.cli.main, "become_core", told.append
     ):  # it would replace this process
-        result = CliRunner().invoke(
-            sessiongate.gateway.cli.main.app, ["core", "--config", str(file)], env=without
-        )
+        result = invoke("core", "--config", str(file), **without)
     assert result.exit_code == 0, result.output
     (settings,) = told
     return CoreConfig.from_json(json.dumps(settings)).sources

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from typer.testing import CliRunner
 
 import sessiongate.core.settings
 import sessiongate.gateway.cli.main
@@ -18,6 +17,7 @@ from sessiongate.gateway.cli.plan import shown_source
 from sessiongate.gateway.cli.supervisor import Settings
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.telemetry.logs import LogSettings
+from tests import invoking
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
 from tests.program import run
@@ -61,9 +61,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 def invoke(*arguments: str) -> tuple[int, str]:
     """Run a command in this process; it must start nothing. Return its exit code and output."""
-    result = CliRunner().invoke(
-        sessiongate.gateway.cli.main.app, arguments, prog_name="sessiongate"
-    )
+    result = invoking.invoke(*arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.output
 
