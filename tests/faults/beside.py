@@ -9,17 +9,18 @@ import http.client
 import json
 import math
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.forked import FORKING
 from tests.program import PATIENCE, channel
 
 PERIOD = 0.1  # seconds from one call to the next
@@ -51,28 +52,31 @@ class Beside:
         self.totals: set[int] = set()  # how many sessions there were, according to lists
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *self._arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-        assert self._process.stdout is not None
-        if not self._process.stdout.readline():
-            self._process.communicate()
-            raise AssertionError("a caller had no first answer")
+        self._pipe, theirs = FORKING.Pipe()
+        with theirs:
+            self._process = FORKING.Process(target=_ask_all, args=(theirs, *self._arguments))
+            self._process.start()
+        try:
+            self._pipe.recv()
+        except EOFError:
+            self._end()
+            raise AssertionError("a caller had no first answer") from None
         return self
+
+    def _end(self) -> None:
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            told, _ = self._process.communicate(timeout=PATIENCE)
+            self._pipe.send("enough")
+            assert self._pipe.poll(PATIENCE), "a caller still waits"
+            answers, totals = self._pipe.recv()
         finally:
-            self._process.kill()
+            self._end()
         if error is None:
-            answers, totals = json.loads(told)
-            self._answers = {name: [Answer(*each) for each in found] for name, found in answers}
-            self.totals = set(totals)
+            self._answers, self.totals = answers, totals
 
     def wrong(self, since: float = 0.0, until: float = math.inf) -> list[str]:
         """Return what was wrong with answers."""
@@ -164,8 +168,8 @@ def _getting(rest: str, authority: str | None, path: str, *, ident: str | None) 
     return ask
 
 
-def main(rest: str, core: str, authority: str | None = None) -> None:
-    """Report when all callers have an answer, ask until standard input ends, and report all."""
+def _ask_all(pipe: Connection, rest: str, core: str, authority: str | None = None) -> None:
+    """Tell when all callers have an answer, ask until that is enough, and send all answers."""
     totals: set[int] = set()
     with channel(core) as opened:
         stub = SessionServiceStub(opened)
@@ -191,14 +195,10 @@ def main(rest: str, core: str, authority: str | None = None) -> None:
         callers = {name: _Caller(ask, stop) for name, ask in asks.items()}
         for caller in callers.values():
             caller.start()
-        print("asking", flush=True)
-        sys.stdin.read()
+        pipe.send("asking")
+        with suppress(EOFError):  # whoever started this has been killed
+            pipe.recv()
         stop.set()
         for caller in callers.values():
             caller.join()
-    answers = [(name, caller.answers) for name, caller in callers.items()]
-    print(json.dumps([answers, sorted(totals)]))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    pipe.send(({name: caller.answers for name, caller in callers.items()}, totals))

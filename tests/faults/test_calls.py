@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from tests.faults.dear_calls import LATEST, SESSIONS, attack, lists, queries
 from tests.faults.loop_lags import ARGUMENTS, LoopLags
 from tests.faults.processes import grown, usage
 from tests.faults.scale import FULL, figure
+from tests.forked import FORKING
 from tests.program import Forked
 
 BOUND = 256  # MiB that the calls may add to a process
@@ -33,9 +33,7 @@ def test_dear_calls_keep_no_other_waiting(replica: str) -> None:
         ) as serving,
         LoopLags(serving) as lags,
         # Behind all others for a CPU: else others would wait for that, not for their answers.
-        ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(19,)
-        ) as attacker,
+        ProcessPoolExecutor(1, FORKING, initializer=os.nice, initargs=(19,)) as attacker,
         Beside(f"http://{serving.http}", serving.grpc) as beside,
     ):
         before = usage(serving)
