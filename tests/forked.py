@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import psutil
 
+from sessiongate.runtime.descriptors import open_standard_streams
 from tests.clocks import follow_own_clock
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ def command(
     """Become the command, with this environment, and these files as its output."""
     opened = [os.open(path, os.O_WRONLY | os.O_CREAT) for path in (output, errors)]
     _become(arguments, environment, *opened)
+
+
+def command_without_output(
+    arguments: Sequence[str], environment: Mapping[str, str], errors: Path
+) -> None:
+    """Become the command as if its standard output had been closed when it was started."""
+    os.close(1)
+    sys.stdout = None  # as Python does
+    open_standard_streams()
+    _become(arguments, environment, 1, os.open(errors, os.O_WRONLY | os.O_CREAT))
 
 
 def at_terminal(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,17 +52,30 @@ def run_into(
     with TemporaryDirectory() as folder:
         printed, errors = Path(folder, "output"), Path(folder, "errors")
         typed = [*map(str, arguments)]
-        process = forked.FORKING.Process(
-            target=forked.command, args=(typed, environment(**variables), device or printed, errors)
-        )
-        process.start()
-        process.join(PATIENCE)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(typed, PATIENCE)
+        code = _end(forked.command, typed, environment(**variables), device or printed, errors)
         return subprocess.CompletedProcess(
-            typed, process.exitcode, "" if device else printed.read_text(), errors.read_text()
+            typed, code, "" if device else printed.read_text(), errors.read_text()
         )
+
+
+def run_without_output(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as if its standard output had been closed when it was started."""
+    with TemporaryDirectory() as folder:
+        errors = Path(folder, "errors")
+        typed = [*map(str, arguments)]
+        code = _end(forked.command_without_output, typed, environment(**variables), errors)
+        return subprocess.CompletedProcess(typed, code, "", errors.read_text())
+
+
+def _end(become: Callable[..., None], *how: object) -> int:
+    """Let a process become a command; return its exit code when it has ended."""
+    process = forked.FORKING.Process(target=become, args=how)
+    process.start()
+    process.join(PATIENCE)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired("sessiongate", PATIENCE)
+    return process.exitcode
 
 
 class Program(Closing):

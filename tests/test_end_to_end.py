@@ -23,6 +23,7 @@ from tests.program import (
     DOCUMENT,
     PATIENCE,
     Forked,
+    ForkedProgram,
     Program,
     Serving,
     await_ready,
@@ -119,10 +120,10 @@ def test_a_gateway_has_as_many_calls_as_it_needs() -> None:
 def test_a_gateway_alone_answers_for_a_core_elsewhere(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     core_alone = ("core", "--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", ledger)
-    with Program(*core_alone) as core:
+    with ForkedProgram(*core_alone) as core:
         address = core.expect(r"listening on (\S+)")[1]
         await_ready(address)
-        with Program("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
+        with ForkedProgram("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
             http = gateway.expect(r"REST +(\S+)/v1/sessions$")[1]
             answer = httpx.get(f"{http}/v1/sessions/3", timeout=PATIENCE, trust_env=False)
             assert answer.json()["data"]["id"] == "3"
@@ -154,7 +155,7 @@ def test_this_machines_connections_are_shown() -> None:
 
 def test_a_killed_core_is_replaced_and_its_sessions_keep_their_ids(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    with Serving("--source", DOCUMENT, "--ledger", ledger) as program:
+    with Forked("--source", DOCUMENT, "--ledger", ledger) as program:
         before = sessions(program)
         stop_core(program)
         # Until its connection is cut, a worker answers from its replica.
@@ -203,9 +204,9 @@ def stop_core(program: Serving) -> None:
             return
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly(number: signal.Signals) -> None:
-    with Serving("--source", DOCUMENT) as program:
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, Serving), (signal.SIGTERM, Forked)])
+def test_it_stops_cleanly(number: signal.Signals, kind: type[Serving]) -> None:
+    with kind("--source", DOCUMENT) as program:
         assert get(program, "/").status_code == 200
         children = program.children()
         if number is signal.SIGINT:

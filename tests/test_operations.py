@@ -25,7 +25,7 @@ from sessiongate.runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.polling import eventually
-from tests.program import DOCUMENT, PATIENCE, Forked, Program, channel, run
+from tests.program import DOCUMENT, PATIENCE, Forked, ForkedProgram, Program, channel, run
 from tests.servers import require
 from tests.snippets import texts
 
@@ -159,15 +159,21 @@ def grouped_by(query: str) -> set[str]:
     return {label.strip() for group in groups for label in group.split(",")} - {"le"}
 
 
-@pytest.mark.parametrize("query", [*queries()])
-def test_every_query_finds_its_series(query: str, watched: Watched) -> None:
-    series: dict[str, set[str]] = {"up": {"job", "instance"}}  # Prometheus's own
+@pytest.fixture(scope="module")
+def series(watched: Watched) -> Mapping[str, set[str]]:
+    """Return the labels of each series that there may be."""
+    found: dict[str, set[str]] = {"up": {"job", "instance"}}  # Prometheus's own
     for name, (_, kind, labels) in (ACTIONS | SHARDS | FRONTS).items():
-        series[f"{name}_total" if kind == "counter" else name] = labels
+        found[f"{name}_total" if kind == "counter" else name] = labels
     for metric in watched.metrics():
-        series.setdefault(metric.name, {"instance"})  # nothing may be there to show yet
+        found.setdefault(metric.name, {"instance"})  # nothing may be there to show yet
         for sample in metric.samples:
-            series.setdefault(sample.name, {"instance"}).update(sample.labels)
+            found.setdefault(sample.name, {"instance"}).update(sample.labels)
+    return found
+
+
+@pytest.mark.parametrize("query", [*queries()])
+def test_every_query_finds_its_series(query: str, series: Mapping[str, set[str]]) -> None:
     read = selectors(query)
     assert read
     for selector in read:
@@ -274,7 +280,9 @@ def test_the_service_manager_is_told(command: str, tmp_path: Path) -> None:
         manager.settimeout(PATIENCE)
         listeners = ["--grpc", "127.0.0.1:0"]
         listeners += ["--http", "127.0.0.1:0"] if command == "serve" else []
-        with Program(
+        # Forked programs of its own would not show what environment they got.
+        kind = Program if command == "serve" else ForkedProgram
+        with kind(
             *(command, *listeners, "--ledger", "sqlite://", "--source", DOCUMENT),
             NOTIFY_SOCKET=str(tmp_path / "notify"),
         ) as program:
