@@ -87,7 +87,7 @@ def core() -> Iterator[str]:
 def churning(core: str) -> Iterator[Client]:
     """Ask that core once many sessions have ended."""
     with Client(core, timeout=LONG) as client:
-        eventually(lambda: len([*client.past_sessions()]), lambda count: count > 500)
+        eventually(lambda: len([*client.past_sessions()]), lambda count: count > 400)
         yield client
 
 
@@ -96,7 +96,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Ask a core whose sessions came and went until it was restarted."""
     ledger = tmp_path_factory.mktemp("ledger") / "ledger.db"
     with asked("synthetic:?sessions=300&churn=60&interval=0.2", ledger) as client:
-        eventually(lambda: len([*client.past_sessions()]), lambda count: count > 900)
+        eventually(lambda: len([*client.past_sessions()]), lambda count: count > 600)
     with asked("synthetic:?sessions=50", ledger) as client:
         yield client
 
