@@ -22,19 +22,19 @@ from sessiongate.core.sources.support import (
     pgbouncer_clients,
     pgbouncer_console,
     postgresql_backends,
-    processlist,
 )
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.kernelsockets import KernelSockets
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.processes import Process
-from sessiongate.core.sources.support.processlist import ProcessList, Threads
+from sessiongate.core.sources.support.processlist import ProcessList
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
 from sessiongate.core.sources.support.sockdiag import SocketRow, rows_of
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.streams import Streams
+from sessiongate.core.sources.support.threads import Threads
 
 START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
 
@@ -150,23 +150,16 @@ def _haproxy(sessions: int) -> Observe:
 def _mariadb(sessions: int) -> Observe:
     processes = ProcessList("orders", START - 5000.0, ("10.0.0.1", 3306))
 
-    def answer(second: int) -> list[processlist.ThreadRow]:
+    def answer(second: int) -> list[tuple[Cell, ...]]:
         return [
-            processlist.ThreadRow(
-                ident=b"%d" % (n + 1),
-                user=b"app_%d" % (n % 50),
-                host=f"{_address(n)}:{_port(n)}".encode(),
-                database=b"orders",
-                command=b"Sleep",
-                info=None,
-                wait=None,
-                query_id=b"%d" % (n + 7),
-                idle=b"%d" % (1000 * (second + n % 60)),
+            _cells(
+                *(n + 1, f"app_{n % 50}", f"{_address(n)}:{_port(n)}", "orders", "Sleep"),
+                *(None, None, n + 7, 1000 * (second + n % 60)),
             )
             for n in range(sessions)
         ]
 
-    async def read(rows: list[processlist.ThreadRow], moment: float) -> Observation:
+    async def read(rows: list[tuple[Cell, ...]], moment: float) -> Observation:
         return await processes.read(await Threads.of(rows), moment)
 
     return _each_in_steps(answer, read)

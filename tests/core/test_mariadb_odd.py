@@ -19,9 +19,9 @@ from sessiongate.core.sources.base import Observation, Observed
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect
-from sessiongate.core.sources.support.processlist import ThreadRow
 from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
+from sessiongate.core.sources.support.threads import ThreadRow
 from sessiongate.v1 import session_pb2
 from tests.core.observing import seen, stated, until_same
 from tests.mariadb import MariaDB, documented_lines, mariadb, only, opened, run, running

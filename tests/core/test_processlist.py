@@ -13,17 +13,14 @@ from sessiongate.core.sources.base import Observation, TcpLink
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.mysql_cells import integer
 from sessiongate.core.sources.support.mysql_dialect import Dialect
-from sessiongate.core.sources.support.processlist import (
-    ProcessList,
-    ThreadRow,
-    Threads,
-)
+from sessiongate.core.sources.support.processlist import ProcessList
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.core.sources.support.thread_activity import (
     NO_TRANSACTIONS,
     Transaction,
     Transactions,
 )
+from sessiongate.core.sources.support.threads import ThreadRow, Threads
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.activities import ACTIVITY_WORDS
 

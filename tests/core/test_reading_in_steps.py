@@ -13,7 +13,8 @@ from sessiongate.core.sources.support import pacing, pgbouncer_clients, pgbounce
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.postgresql_backends import Backends, Reached
-from sessiongate.core.sources.support.processlist import ProcessList, Threads
+from sessiongate.core.sources.support.processlist import ProcessList
+from sessiongate.core.sources.support.threads import Threads
 
 ROWS = 5000
 

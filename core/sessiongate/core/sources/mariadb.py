@@ -48,13 +48,11 @@ from sessiongate.core.sources.support.mysql_driver import (
 )
 from sessiongate.core.sources.support.pacing import mapped
 from sessiongate.core.sources.support.peer import canonical_address
-from sessiongate.core.sources.support.processlist import (
-    ProcessList,
-    Threads,
-)
+from sessiongate.core.sources.support.processlist import ProcessList
 from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.thread_activity import NO_TRANSACTIONS, Transactions
+from sessiongate.core.sources.support.threads import Threads
 
 _NO_TABLE = (1109, 1142, 1146)  # unknown, not allowed, does not exist
 

@@ -28,9 +28,10 @@ from sessiongate.core.sources.support.mysql_driver import (
     log_in,
     start_of,
 )
-from sessiongate.core.sources.support.processlist import ThreadRow, active_at, set_client
+from sessiongate.core.sources.support.processlist import active_at, set_client
 from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.stability import TOLERANCE
+from sessiongate.core.sources.support.threads import ThreadRow
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.times import seconds_of
 

@@ -6,7 +6,8 @@ import re
 
 from sessiongate.core.sources.support.cells import Cell
 
-_NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
+_DIGITS = 20  # 64 bits have no more
+_NUMBER = re.compile(rb"-?[0-9]{1,%d}" % _DIGITS)
 
 
 def decoded(cell: bytes) -> str:
@@ -16,4 +17,7 @@ def decoded(cell: bytes) -> str:
 
 def integer(cell: Cell) -> int | None:
     """Read an integer that the server sent; None if it is not one."""
-    return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
+    if cell is None:
+        return None
+    is_short = len(cell) <= _DIGITS and cell.isdigit()  # the usual one; an expression takes longer
+    return int(cell) if is_short or _NUMBER.fullmatch(cell) else None

@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from heapq import merge
-from itertools import chain, islice
+from itertools import count, islice
+from operator import le
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -119,16 +120,23 @@ async def kept(
 
 async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> list[_T]:
     """Return the items sorted by ``key``; items with equal keys keep their order."""
-    parts: list[list[tuple[Any, int, _T]]] = []
+    found: list[_T] = []
+    keys: list[Any] = []
     is_sorted = True
-    numbered = ((key(item), number, item) for number, item in enumerate(items))
-    while part := [*islice(numbered, 10 * _PART)]:
-        part.sort()
-        is_sorted = is_sorted and (not parts or parts[-1][-1] < part[0])
-        parts.append(part)
+    async for part in parts(items, pace):
+        last = len(keys)
+        keys += map(key, part)
+        following = keys[max(0, last - 1) :]
+        is_sorted = is_sorted and all(map(le, following, following[1:]))
+        found += part
+    if is_sorted:  # as usual: servers number what they list
+        return found
+    numbered = zip(keys, count(), found, strict=False)
+    sorted_parts: list[list[tuple[Any, int, _T]]] = []
+    while each := sorted(islice(numbered, 10 * _PART)):
+        sorted_parts.append(each)
         await pace.pause()
-    merged = chain.from_iterable(parts) if is_sorted else merge(*parts)
-    return await mapped(lambda entry: entry[-1], merged, pace)
+    return await mapped(lambda entry: entry[-1], merge(*sorted_parts), pace)
 
 
 def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> Iterator[_T]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
-from itertools import count
 from operator import itemgetter
 from typing import NamedTuple
 
 from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.endpoint import Endpoint
+from sessiongate.core.sources.support.known_rows import KnownRows
 from sessiongate.core.sources.support.libpq import LibpqClient, QueryResult
 from sessiongate.core.sources.support.pacing import Pace, mapped, parts
 
@@ -74,44 +74,26 @@ class ClientRows:
 
     def __init__(self) -> None:
         self._columns: Sequence[str] = ()
-        # The last result, what its rows became, in the same order, and where each is.
-        self._cells: Sequence[tuple[Cell, ...]] = ()
-        self._rows: Sequence[ClientRow] = ()
-        self._places: dict[Cell, int] = {}  # by ``ptr``
+        self._rows: KnownRows[tuple[Cell, ...], tuple[Cell, ...], ClientRow] | None = None
 
     async def read(self, answer: QueryResult) -> Sequence[ClientRow]:
         """Return a result's rows by column name. Raises `SourceError` for any other result."""
         missing = {"database", "connect_time", "ptr"} - {*answer.columns}
         if missing:
             raise SourceError(f"the server is not PgBouncer: its clients have no {min(missing)}")
-        if self._columns != answer.columns:
-            self._columns, self._cells, self._rows, self._places = answer.columns, (), (), {}
+        if self._rows is None or self._columns != answer.columns:
+            self._columns = answer.columns
+            ptr = itemgetter(list(answer.columns).index("ptr"))
+            self._rows = KnownRows(ptr, stated=lambda part: part)
         pick = _picking(answer.columns, ClientRow._fields)
-        ptr = itemgetter(list(answer.columns).index("ptr"))
-        last, rows, place_of = self._cells, self._rows, self._places.get
-        found: list[ClientRow] = []
-        async for part in parts(answer.rows, Pace()):
-            # Most are stated again, in the same order: to compare all of them at once is faster.
-            place = place_of(ptr(part[0]), len(last))
-            if last[place : place + len(part)] == part:
-                found += rows[place : place + len(part)]
-                continue
-            for cells in part:
-                before = place_of(ptr(cells))
-                if before is not None and last[before] == cells:
-                    found.append(rows[before])
-                    continue
-                # `ClientRow._make` is Python code, and takes three times as long.
-                row = tuple.__new__(ClientRow, pick(cells))
-                # The columns that it lacks may be the only ones that have changed.
-                found.append(row if before is None or rows[before] != row else rows[before])
-        self._cells = answer.rows
-        if found != rows:
-            self._rows, self._places = found, {}
-            places = count()
-            async for part in parts(answer.rows, Pace()):
-                self._places.update(zip(map(ptr, part), places, strict=False))
-        return self._rows
+
+        def make(cells: tuple[Cell, ...], before: ClientRow | None) -> ClientRow:
+            # `ClientRow._make` is Python code, and takes three times as long.
+            row = tuple.__new__(ClientRow, pick(cells))
+            # The columns that it lacks may be the only ones that have changed.
+            return before if before == row else row
+
+        return await self._rows.read(answer.rows, make, Pace())
 
 
 async def rows(answer: QueryResult) -> Sequence[ClientRow]:

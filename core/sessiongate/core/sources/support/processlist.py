@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from operator import itemgetter
+from typing import TypeAlias
 
 from sessiongate.core.sources.base import Observation, Observed, TcpLink, Unreadable, know_empty
 from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.known_rows import KnownRows
 from sessiongate.core.sources.support.moments import LATEST
 from sessiongate.core.sources.support.mysql_cells import decoded, integer
-from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
+from sessiongate.core.sources.support.pacing import Pace, kept, parts
 from sessiongate.core.sources.support.peer import canonical_address, split_port
 from sessiongate.core.sources.support.stability import debounce, reuse_if_same
 from sessiongate.core.sources.support.statement import statement
@@ -22,12 +23,9 @@ from sessiongate.core.sources.support.thread_activity import (
     Transactions,
     thread_activity,
 )
+from sessiongate.core.sources.support.threads import NOBODY, ThreadRow, Threads
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Activity, Session, SessionState
-
-# The server's name for a client that has not logged in yet.
-_NOBODY = b"unauthenticated user"
-_SYSTEM_USER = b"system user"
 
 # By COMMAND; any other value means that the client is logged in, active or idle.
 _STATES: Mapping[bytes, SessionState] = {
@@ -36,55 +34,8 @@ _STATES: Mapping[bytes, SessionState] = {
     b"Quit": session_pb2.SESSION_STATE_STOPPING,
 }
 
-# The rows of the server's own threads: Daemon, Slave_IO, Slave_SQL, Slave_worker.
-_SYSTEM_COMMAND = re.compile(rb"Daemon|Slave_\w+")
-
-_NO_ID = Unreadable("ID: expected a unique number")
 _NO_COMMAND = Unreadable("COMMAND: expected a command", ("state", "activity"))
 _NO_IDLE = Unreadable("TIME: expected an integer", ("last_active_time",))
-
-
-class ThreadRow(NamedTuple):
-    """The columns that `Dialect.query` selects for one thread, in this order.
-
-    Each is text, as the server sends it, even a number; None: NULL.
-    """
-
-    ident: Cell
-    user: Cell
-    host: Cell  # HOST:PORT, or a name alone
-    database: Cell
-    command: Cell
-    info: Cell  # the statement; None if statements are not read
-    wait: Cell  # the state, if it says that the thread waits for something
-    query_id: Cell  # of the client's last request; None: unknown
-    idle: Cell  # milliseconds since that request or its end
-
-
-@dataclass(frozen=True, slots=True)
-class Threads:
-    """The rows of a process list by id, in the order of the ids, and those without an id."""
-
-    rows: Mapping[int, ThreadRow]
-    unreadable: tuple[Unreadable, ...] = ()
-
-    @classmethod
-    async def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
-        """Read the ids in a result of `Dialect.query`."""
-        rows: dict[int, ThreadRow] = {}
-        unreadable = []
-
-        def read(cells: Sequence[Cell]) -> None:
-            row = ThreadRow._make(cells)
-            ident = integer(row.ident)
-            if ident is None or ident < 0 or ident in rows:
-                unreadable.append(_NO_ID)
-            else:
-                rows[ident] = row
-
-        pace = Pace()
-        await mapped(read, answer, pace)
-        return cls(dict(await in_order(rows.items(), _by_ident, pace)), tuple(unreadable))
 
 
 class ProcessList:
@@ -110,15 +61,22 @@ class ProcessList:
         self._start = start
         self._server = server
         self._attributes: dict[int, Mapping[str, str]] = {}
-        self._known: dict[int, _Known] = {}
+        self._rows: KnownRows[Sequence[Cell], Sequence[Cell], _Known | None] = KnownRows(
+            itemgetter(0), _without_time, _is_lasting
+        )
+        # What was made of the rows, and of that: the sessions, and the transactions by id.
+        self._known: list[_Known | None] = []
+        self._sessions: list[Observed] = []
+        self._transactions: dict[int, Transaction] = {}
         self._last: Observation | None = None
 
     def stated(self, item: Observed) -> ThreadRow | None:
         """Return the row of a session as it was last read; None if that gave another object."""
-        known = self._known.get(int(item.key))
-        if known is None or known.observed is not item:
+        ident = item.key.encode()
+        known, stated = self._rows.made(ident), self._rows.stated(ident)
+        if known is None or known.observed is not item or stated is None:
             return None
-        return ThreadRow._make((*known.stated, None))
+        return ThreadRow._make((*stated, None))
 
     @property
     def run(self) -> tuple[float | None, tuple[str, int] | None]:
@@ -129,8 +87,10 @@ class ProcessList:
         """Return the ids of clients whose connection attributes are unknown."""
 
         def is_unknown(ident: int) -> bool:
-            row = threads.rows[ident]
-            return ident not in self._attributes and _is_client(row) and row.user != _NOBODY
+            if ident in self._attributes:
+                return False
+            row = ThreadRow._make(threads.rows[ident])
+            return row.is_client and row.user != NOBODY
 
         return await kept(is_unknown, threads.rows)
 
@@ -150,28 +110,53 @@ class ProcessList:
         they are not known now. Sessions are ordered by their ids, which the server assigns in
         ascending order.
         """
-        seen: dict[int, _Known] = {}
+        pace = Pace()
+        self._rows.forget(await self._changed(transactions, pace))
+
+        def make(cells: Sequence[Cell], before: _Known | None) -> _Known | None:
+            row = ThreadRow._make(cells)
+            ident = integer(row.ident)
+            assert ident is not None  # noqa: S101 - `Threads` have no other rows
+            if before is not None and self._is_same(row):
+                return self._again(before, ident, row, moment, threads, transactions)
+            return self._anew(ident, row, moment, transactions) if row.is_client else None
+
+        known = await self._rows.read(threads.rows.values(), make, pace)
+        if known is not self._known:
+            await self._take(known, pace)
+        self._last = reuse_if_same(self._last, self._sessions, self._start, threads.unreadable)
+        return self._last
+
+    async def _changed(self, transactions: Transactions | None, pace: Pace) -> list[Cell]:
+        """Return the ids, as stated, of threads whose transaction may be another one now."""
+        before = self._transactions
+        if transactions is None:
+            changed = await kept(lambda ident: bool(before[ident].blockers), before, pace)
+        else:
+            now = transactions.by_thread
+            changed = await kept(lambda ident: before.get(ident) != now[ident], now, pace)
+            changed += await kept(lambda ident: ident not in now, before, pace)
+        return [b"%d" % ident for ident in changed]
+
+    async def _take(self, known: list[_Known | None], pace: Pace) -> None:
+        """Take over what was made of the rows."""
         attributes: dict[int, Mapping[str, str]] = {}
         sessions: list[Observed] = []
+        transactions: dict[int, Transaction] = {}
+        async for part in parts(filter(None, known), pace):
+            for each in part:
+                ident = int(each.observed.key)
+                sessions.append(each.observed)
+                if ident in self._attributes:
+                    attributes[ident] = self._attributes[ident]
+                if each.transaction is not None:
+                    transactions[ident] = each.transaction
+        self._known, self._attributes = known, attributes
+        self._sessions, self._transactions = sessions, transactions
 
-        def read(thread: tuple[int, ThreadRow]) -> None:
-            ident, row = thread
-            known = self._known.get(ident)
-            if known is not None and known.stated == row[:-1]:
-                known = self._again(known, ident, row, moment, threads, transactions)
-            elif _is_client(row):
-                known = self._anew(ident, row, moment, transactions)
-            else:
-                return
-            seen[ident] = known
-            sessions.append(known.observed)
-            if ident in self._attributes:
-                attributes[ident] = self._attributes[ident]
-
-        await mapped(read, threads.rows.items())
-        self._known, self._attributes = seen, attributes
-        self._last = reuse_if_same(self._last, sessions, self._start, threads.unreadable)
-        return self._last
+    def _is_same(self, row: Sequence[Cell]) -> bool:
+        """Return whether a row is the same as before, except for its time."""
+        return self._rows.stated(row[0]) == row[:-1]
 
     def _anew(
         self, ident: int, row: ThreadRow, moment: float, transactions: Transactions | None
@@ -215,8 +200,8 @@ class ProcessList:
         """
 
         def is_same(ident: int) -> bool:
-            known, row = self._known.get(ident), threads.rows.get(ident)
-            return known is not None and row is not None and known.stated == row[:-1]
+            row = threads.rows.get(ident)
+            return row is not None and self._is_same(row) and self._rows.made(row[0]) is not None
 
         if transaction is None or all(map(is_same, transaction.blockers)):
             return transaction
@@ -227,7 +212,7 @@ class ProcessList:
     ) -> _Known:
         unreadable = []
         session = Session(native_id=str(ident), service=self._service)
-        if row.user == _NOBODY:
+        if row.user == NOBODY:
             session.state = session_pb2.SESSION_STATE_ALLOC
         elif row.command is not None:
             session.state = _STATES.get(row.command, session_pb2.SESSION_STATE_STARTED)
@@ -259,12 +244,13 @@ class ProcessList:
         observed = Observed(
             str(ident), session, accepted, unreadable=tuple(unreadable), blocked_by=blockers
         )
-        return _Known(row[:-1], active, transaction, observed)
+        is_lasting = row.query_id is not None and active is not _NO_IDLE
+        return _Known(active, transaction, observed, is_lasting)
 
 
 def set_client(session: Session, row: ThreadRow) -> tuple[str, int] | None:
     """Set who a session's client is; return its address and port, if both are known."""
-    if row.user is not None and row.user != _NOBODY:
+    if row.user is not None and row.user != NOBODY:
         session.user = decoded(row.user)
     host, port = split_port(decoded(row.host or b""))
     remote = canonical_address(host)
@@ -283,21 +269,19 @@ _Active: TypeAlias = float | Unreadable | None
 class _Known:
     """The result of reading a row."""
 
-    stated: tuple[Cell, ...]  # all of the row except its time
     active: _Active
     transaction: Transaction | None
     observed: Observed
+    is_lasting: bool  # the time alone changes nothing
 
 
-def _by_ident(thread: tuple[int, ThreadRow]) -> int:
-    return thread[0]
+def _is_lasting(known: _Known | None) -> bool:
+    return known is None or known.is_lasting
 
 
-def _is_client(row: ThreadRow) -> bool:
-    """Return whether a thread serves a client, and is not one of the server's own."""
-    if _SYSTEM_COMMAND.fullmatch(row.command or b""):
-        return False
-    return row.user != _SYSTEM_USER or split_port(decoded(row.host or b""))[1] is not None
+def _without_time(rows: list[Sequence[Cell]]) -> list[Sequence[Cell]]:
+    """Return all of the rows except their times."""
+    return [row[:-1] for row in rows]
 
 
 def active_at(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
@@ -339,7 +323,7 @@ def _activity(row: ThreadRow, active: _Active, transaction: Transaction | None) 
     is_login = row.command == b"Connect" and row.query_id in (None, b"0")
     return thread_activity(
         decoded(row.command),
-        is_connecting=row.user == _NOBODY or is_login,
+        is_connecting=row.user == NOBODY or is_login,
         wait=None if row.wait is None else decoded(row.wait),
         since=active if isinstance(active, float) else None,
         transaction=transaction,
