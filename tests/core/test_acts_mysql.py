@@ -97,6 +97,27 @@ def test_the_right_one_of_two_equal_sessions_ends(server: MariaDB) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("are_shown", [False, True])
+def test_the_connection_of_an_act_is_no_session(server: MariaDB, are_shown: bool) -> None:
+    async def test() -> None:
+        options = OPTIONS | ({"include_self": "true"} if are_shown else {})
+        async with server.client() as client, opened(server, **options) as source:
+            aimed = await target(source, client)
+
+            async def users() -> set[str]:
+                return {each.session.user for each in (await source.observe()).sessions}
+
+            async with source.aim(Action.TERMINATE, aimed):
+                assert ("acts" in await users()) is are_shown
+            async with asyncio.timeout(PATIENCE):
+                while "acts" in (seen := await users()):
+                    assert are_shown, seen
+            async with server.client(user="acts"):  # whoever connects as that user is a session
+                assert "acts" in await users()
+
+    asyncio.run(test())
+
+
 def test_a_statement_is_cancelled_by_its_number(server: MariaDB) -> None:
     async def test() -> None:
         async with (

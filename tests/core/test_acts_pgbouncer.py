@@ -98,6 +98,22 @@ def test_the_right_one_of_two_equal_clients_ends(able: PgBouncer) -> None:
         assert source.run(again) is ActFault.GONE
 
 
+@pytest.mark.parametrize("are_shown", [False, True])
+def test_the_connection_of_an_act_is_no_session(able: PgBouncer, are_shown: bool) -> None:
+    options = {"include_self": "true"} if are_shown else {}
+    with watched(able, **options) as source, able.connect(user="app") as client:
+        aimed = target(source, client)
+        acts = source.source
+        assert isinstance(acts, ActingSource)
+
+        async def act() -> set[str]:
+            async with acts.aim(Action.TERMINATE, aimed):
+                return {each.session.user for each in (await acts.observe()).sessions}
+
+        assert (SUPERUSER in source.run(act())) is are_shown
+        source.until(lambda found: all(one.user != SUPERUSER for one in found))
+
+
 def test_a_pointer_that_is_another_clients_by_now_hits_nobody(able: PgBouncer) -> None:
     with watched(able) as source, able.connect(user="app") as client:
         aimed = target(source, client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from sessiongate.core.sources.base import ActFault, Action, Observed, Target
+from sessiongate.core.sources.base import ActFault, ActingSource, Action, Observed, Target
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import EndReason
 from sessiongate.v1.session_pb2 import ActivityState, Session
@@ -266,6 +267,43 @@ def test_who_is_given_the_process_id_of_one_that_has_left_is_not_hit(
             seen_then = {"identity_revision": seen.identity_revision}
             assert core.refusal(act, seen.id, **seen_then) == Reason.SESSION_NOT_FOUND
         assert is_alive(following)
+
+
+@pytest.mark.parametrize("are_shown", [False, True])
+def test_the_connection_of_an_act_is_no_session(
+    server: Postgres, clients: Clients, are_shown: bool
+) -> None:
+    client = clients.add(server.connect(user="app"))
+    options = {key: str(value) for key, value in source(server, actions="terminate").items()}
+    options |= {"include_self": "true"} if are_shown else {}
+    with Watched(options.pop("url"), **options) as watched:
+        acts = watched.source
+        assert isinstance(acts, ActingSource)
+        observation = watched.observe()
+        (item,) = (one for one in observation.sessions if one.session.native_id == pid_of(client))
+        target = Target(item, item.session, observation.incarnation)
+
+        async def is_seen() -> bool:
+            sessions = (await acts.observe()).sessions
+            return any(each.session.user == OPERATOR for each in sessions)
+
+        async def act() -> tuple[bool, bool]:
+            async with acts.aim(Action.TERMINATE, target):
+                question = "SELECT pid FROM pg_stat_activity WHERE usename = %s"
+                with server.connect() as looking:
+                    ((pid,),) = looking.execute(question, (OPERATOR,)).fetchall()
+                meanwhile = await is_seen()
+                os.kill(pid, signal.SIGSTOP)  # the server notices late that it is closed
+            try:
+                return meanwhile, await is_seen()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+        assert watched.run(act()) == (are_shown, are_shown)
+        watched.until(lambda found: all(one.user != OPERATOR for one in found))
+        # Whoever connects as that user is a session.
+        with server.connect(user=OPERATOR):
+            watched.until(lambda found: any(one.user == OPERATOR for one in found))
 
 
 def test_a_source_that_does_not_answer_has_nothing_done_to_it(

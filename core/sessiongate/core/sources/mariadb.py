@@ -2,8 +2,8 @@
 
 They are read from the process list over one connection that stays open. Options:
 ``statements=true`` reads the clients' statements, ``include_self=true`` shows this
-connection too; and those of all network sources (`core.sources.support.endpoint`), also for
-those who act (`core.sources.acts.mysql`).
+connection too, and those of acts; and those of all network sources
+(`core.sources.support.endpoint`), also for those who act (`core.sources.acts.mysql`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from sessiongate.core.sources.support.mysql_driver import (
     log_in,
     start_of,
 )
+from sessiongate.core.sources.support.own_connections import OwnConnections
 from sessiongate.core.sources.support.pacing import mapped
 from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.processlist import ProcessList
@@ -53,6 +54,7 @@ from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.thread_activity import NO_TRANSACTIONS, Transactions
 from sessiongate.core.sources.support.threads import Threads
+from sessiongate.runtime.elapsed import elapsed
 
 _NO_TABLE = (1109, 1142, 1146)  # unknown, not allowed, does not exist
 
@@ -101,6 +103,7 @@ class MariaDBSource:
         self._has_attributes = False
         self._processes: ProcessList | None = None
         self._innodb: InnoDB | None = None  # None if the server has no InnoDB
+        self._acts = OwnConnections(are_shown=include_self)
 
     async def observe(self) -> Observation:
         """Return the current client connections. Raises `SourceError`, which names the server."""
@@ -124,7 +127,7 @@ class MariaDBSource:
         from sessiongate.core.sources.acts.mysql import aim  # only where that is allowed
 
         seen = None if self._processes is None else self._processes.stated(target.item)
-        return aim(self._acting, seen, self._now, action, target)
+        return aim(self._acting, self._acts, seen, self._now, action, target)
 
     async def close(self) -> None:
         """Log out: otherwise the server counts an aborted client."""
@@ -147,9 +150,11 @@ class MariaDBSource:
         processes = self._processes
         assert processes is not None  # noqa: S101
         transactions = await self._transactions(driver)
+        requested, (start, _) = elapsed(), processes.run
         async with limit_received(self._descriptor):
             rows = await fetch(driver, self._query, self._most)
         moment = self._now()
+        rows = await self._acts.left_out(rows, lambda row: (row[0], start), requested)
         threads = await Threads.of(rows)
         if self._has_attributes and (unknown := await processes.unknown_clients(threads)):
             async with limit_received(self._descriptor):

@@ -1,9 +1,9 @@
 """``pgbouncer://USER@HOST:6432``: the clients of PgBouncer 1.12 to 1.25.
 
 They are read from its admin console, over one connection that stays open, by a
-user in ``stats_users``. Options: ``include_self=true`` shows that connection too;
-``timezone=AREA/CITY`` is the zone in which PgBouncer runs and writes local times,
-if it is not this machine's; and those of all network sources
+user in ``stats_users``. Options: ``include_self=true`` shows that connection too, and
+those of acts; ``timezone=AREA/CITY`` is the zone in which PgBouncer runs and writes
+local times, if it is not this machine's; and those of all network sources
 (`core.sources.support.endpoint`), also for those who act (`core.sources.acts.pgbouncer`).
 """
 
@@ -38,6 +38,7 @@ from sessiongate.core.sources.support.endpoint import (
 )
 from sessiongate.core.sources.support.libpq import APPLICATION, LibpqClient
 from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.own_connections import OwnConnections
 from sessiongate.core.sources.support.pacing import kept
 from sessiongate.core.sources.support.pgbouncer_clients import Clients, client_end
 from sessiongate.core.sources.support.pgbouncer_console import (
@@ -50,6 +51,7 @@ from sessiongate.core.sources.support.pgbouncer_console import (
     shares_port,
 )
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
+from sessiongate.runtime.elapsed import elapsed
 
 _CONSOLE, _APPLICATION = CONSOLE.encode(), APPLICATION.encode()
 _PARTIAL = (
@@ -88,6 +90,7 @@ class PgBouncerSource:
         self._read_over = 0  # the number of the console connection that was last read
         self._missed = 0  # connections since then, each to another process
         self._include_self = include_self
+        self._acts = OwnConnections(are_shown=include_self)
         self._rows = ClientRows(), ClientRows()  # of its clients and servers
         self._clients = Clients(LocalTime(zone))
 
@@ -103,6 +106,7 @@ class PgBouncerSource:
         return await self._clients.read(shown, partial)
 
     async def _query(self) -> Shown:
+        requested = elapsed()
         *answers, pools = await self._console.query(
             "SHOW CLIENTS", "SHOW SERVERS", optional=["SHOW POOLS"]
         )
@@ -113,6 +117,7 @@ class PgBouncerSource:
             ]
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
+        clients = await self._acts.left_out(clients, _application, requested)
         console = await kept(_is_console, clients)
         # The request for this answer is the console's last.
         now = max((client.request_time or b"" for client in console), default=None)
@@ -134,7 +139,7 @@ class PgBouncerSource:
         """Aim at a client."""
         from sessiongate.core.sources.acts.pgbouncer import aim  # only where that is allowed
 
-        return aim(self._acting, self._most, target)
+        return aim(self._acting, self._acts, self._most, target)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -154,7 +159,13 @@ class PgBouncerSource:
 
 def _is_console(client: ClientRow) -> bool:
     """Return whether a client uses the console, and may be this source."""
-    return client.database == _CONSOLE and client.application_name in (_APPLICATION, None)
+    return client.database == _CONSOLE and _application(client) in (_APPLICATION, None)
+
+
+def _application(client: ClientRow) -> Cell:
+    """Return a client's application, without the address that PgBouncer may add."""
+    name = client.application_name
+    return None if name is None else name.partition(b" ")[0]
 
 
 def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:

@@ -4,13 +4,14 @@ They are read from ``pg_stat_activity`` over one connection that stays open. A
 role that is not a member of ``pg_monitor`` (or ``pg_read_all_stats``) sees only
 that other roles' sessions exist, so nothing else is reported about them.
 Options: ``statements=true`` reads the clients' statements, ``include_self=true``
-shows that connection too; and those of all network sources
+shows that connection too, and those of acts; and those of all network sources
 (`core.sources.support.endpoint`), also for those who act (`core.sources.acts.postgresql`).
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from operator import itemgetter
 
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
@@ -29,9 +30,11 @@ from sessiongate.core.sources.support.endpoint import (
     flag,
 )
 from sessiongate.core.sources.support.libpq import LibpqClient
+from sessiongate.core.sources.support.own_connections import OwnConnections
 from sessiongate.core.sources.support.postgresql_backends import BackendRow, Backends, Reached
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
+from sessiongate.runtime.elapsed import elapsed
 
 DEFAULT_DATABASE = "postgres"
 
@@ -93,6 +96,7 @@ _STATEMENT = (
 )
 _NO_STATEMENT = "NULL::bytea, NULL::bigint"
 _OTHERS = " AND a.pid <> pg_backend_pid()"
+_pid_and_start = itemgetter(0, 1)  # columns
 
 
 class PostgreSQLSource:
@@ -135,9 +139,11 @@ class PostgreSQLSource:
             most=most,
         )
         self._backends: Backends | None = None
+        self._acts = OwnConnections(are_shown=include_self)
 
     async def observe(self) -> Observation:
         """Return the current client backends. Raises `SourceError`, which names the server."""
+        requested = elapsed()
         (answer,) = await self._client.query(self._select)
         try:
             if len(answer.columns) != len(BackendRow._fields):
@@ -147,13 +153,14 @@ class PostgreSQLSource:
             raise SourceError(f"{self._endpoint}: {error}") from None
         if self._backends is None or self._backends.reached != reached:
             self._backends = Backends(self._service, reached)
-        return await self._backends.read(answer.rows)
+        rows = await self._acts.left_out(answer.rows, _pid_and_start, requested)
+        return await self._backends.read(rows)
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a backend."""
         from sessiongate.core.sources.acts.postgresql import aim  # only where that is allowed
 
-        return aim(self._acting, self._database, self._timeout, action, target)
+        return aim(self._acting, self._acts, self._database, self._timeout, action, target)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -28,6 +28,7 @@ from sessiongate.core.sources.support.mysql_driver import (
     log_in,
     start_of,
 )
+from sessiongate.core.sources.support.own_connections import OwnConnection, OwnConnections
 from sessiongate.core.sources.support.processlist import active_at, set_client
 from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.stability import TOLERANCE
@@ -44,6 +45,7 @@ _OTHER_STATEMENT = "the session runs another statement now"
 @asynccontextmanager
 async def aim(
     endpoint: Endpoint,
+    own: OwnConnections,
     seen: ThreadRow | None,
     now: Callable[[], float],
     action: Action,
@@ -51,42 +53,52 @@ async def aim(
 ) -> AsyncIterator[Strike]:
     """Aim at a connection: see `ActingSource`. ``seen`` is its row, None if it has changed.
 
-    ``now`` is in seconds since the epoch.
+    The connection is one of the source's ``own``; ``now`` is in seconds since the epoch.
     """
     if target.incarnation is None:
         text = "the server does not report when it started, so ids of sessions may be repeated"
         raise ActError(ActFault.UNSUPPORTED, text)
     driver: Driver | None = None
-    try:
-        with _naming(endpoint):
-            driver = await log_in(object(), endpoint)
-            _, transport = await driver.connect()
-            async with limit_received(partial(_descriptor, transport)):
-                command = await _command(driver, endpoint, seen, now, action, target)
-        yield partial(_strike, driver, endpoint, command)
-    finally:
-        if driver is not None:
-            driver.close()
+    with own.opening() as connection:
+        try:
+            with _naming(endpoint):
+                driver = await log_in(object(), endpoint)
+                _, transport = await driver.connect()
+                async with limit_received(partial(_descriptor, transport)):
+                    dialect = await _introduced(driver, connection, endpoint, target)
+                    command = await _command(driver, dialect, seen, now, action, target)
+            yield partial(_strike, driver, endpoint, command)
+        finally:
+            if driver is not None:
+                driver.close()
+
+
+async def _introduced(
+    driver: Driver, connection: OwnConnection, endpoint: Endpoint, target: Target
+) -> Dialect:
+    """Return the server's dialect, if the server is still the target's. Raises `ActError`."""
+    ((version, performance_schema),) = await fetch(driver, "SELECT VERSION(), @@performance_schema")
+    dialect = Dialect.of(decoded(version or b""), performance_schema=performance_schema == b"1")
+    start = start_of(await fetch(driver, dialect.start))
+    # A server that restarts gives the same ids again.
+    connection.know((str(driver.thread_id()).encode(), start))
+    await check_privilege(driver, endpoint)
+    if start is None:
+        raise SourceError(f"user {endpoint.user!r} cannot read when the server started")
+    if start != target.incarnation:  # it is exact
+        raise ActError(ActFault.GONE, "the server has restarted, and the session has ended")
+    return dialect
 
 
 async def _command(
     driver: Driver,
-    endpoint: Endpoint,
+    dialect: Dialect,
     seen: ThreadRow | None,
     now: Callable[[], float],
     action: Action,
     target: Target,
 ) -> str:
     """Return the statement that acts on a target, if it is still there. Raises `ActError`."""
-    ((version, performance_schema),) = await fetch(driver, "SELECT VERSION(), @@performance_schema")
-    dialect = Dialect.of(decoded(version or b""), performance_schema=performance_schema == b"1")
-    await check_privilege(driver, endpoint)
-    start = start_of(await fetch(driver, dialect.start))
-    assert target.incarnation is not None  # noqa: S101
-    if start is None:
-        raise SourceError(f"user {endpoint.user!r} cannot read when the server started")
-    if start != target.incarnation:  # it is exact
-        raise ActError(ActFault.GONE, "the server has restarted, and the session has ended")
     ident = int(target.item.key)
     found = await fetch(driver, dialect.thread(ident))
     if not found:

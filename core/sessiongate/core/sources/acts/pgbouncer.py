@@ -6,6 +6,7 @@ name nothing by their pointers, which are used again.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,8 +14,14 @@ from functools import partial
 from sessiongate.core.sources.acting import ActError, ActFault, Strike, Target
 from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.endpoint import Endpoint
-from sessiongate.core.sources.support.libpq import LibpqClient, QueryRefusedError, QueryResult
+from sessiongate.core.sources.support.libpq import (
+    APPLICATION,
+    LibpqClient,
+    QueryRefusedError,
+    QueryResult,
+)
 from sessiongate.core.sources.support.mysql_cells import integer
+from sessiongate.core.sources.support.own_connections import OwnConnections
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.pgbouncer_clients import client_key
 from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, rows, shares_port
@@ -32,21 +39,32 @@ _GONE = "the session has ended"
 
 
 @asynccontextmanager
-async def aim(endpoint: Endpoint, most: int, target: Target) -> AsyncIterator[Strike]:
-    """Aim at a client: see `ActingSource`. It is looked for among the first ``most`` ones."""
-    console = LibpqClient(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
-    try:
-        (answer,) = await console.query("SHOW CLIENTS")
-        if "id" not in answer.columns:
-            raise ActError(ActFault.UNSUPPORTED, _OLD)
-        ident = await _id_of(answer, target.item.key)
-        if ident is None and shares_port(console, endpoint):
-            raise SourceError(f"{endpoint}: {_OTHER_PROCESS}")
-        if ident is None:
-            raise ActError(ActFault.GONE, _GONE)
-        yield partial(_strike, console, ident)
-    finally:
-        await console.close()
+async def aim(
+    endpoint: Endpoint, own: OwnConnections, most: int, target: Target
+) -> AsyncIterator[Strike]:
+    """Aim at a client: see `ActingSource`. It is looked for among the first ``most`` ones.
+
+    The console's connection is one of the source's ``own``. PgBouncer gives it no number that it
+    would list, and address translation may hide the address: it is listed by its application.
+    """
+    application = f"{APPLICATION}-{secrets.token_hex(8)}"
+    console = LibpqClient(
+        endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most, application=application
+    )
+    with own.opening() as connection:
+        connection.know(application.encode())
+        try:
+            (answer,) = await console.query("SHOW CLIENTS")
+            if "id" not in answer.columns:
+                raise ActError(ActFault.UNSUPPORTED, _OLD)
+            ident = await _id_of(answer, target.item.key)
+            if ident is None and shares_port(console, endpoint):
+                raise SourceError(f"{endpoint}: {_OTHER_PROCESS}")
+            if ident is None:
+                raise ActError(ActFault.GONE, _GONE)
+            yield partial(_strike, console, ident)
+        finally:
+            await console.close()
 
 
 async def _id_of(answer: QueryResult, key: str) -> int | None:

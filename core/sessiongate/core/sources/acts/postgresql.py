@@ -13,11 +13,15 @@ from sessiongate.core.sources.acting import ActError, ActFault, Action, Strike, 
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.libpq import LibpqClient, QueryRefusedError
+from sessiongate.core.sources.support.own_connections import OwnConnections
 
 _MICROSECONDS = "(extract(epoch FROM a.{}) * 1000000)::bigint"
 _START = _MICROSECONDS.format("backend_start")
 _STATE_CHANGE = _MICROSECONDS.format("state_change")
-_SETUP = "SET statement_timeout = {timeout}"
+_SETUP = f"""
+SET statement_timeout = {{timeout}};
+SELECT a.pid, {_START} FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
+"""  # noqa: S608 - numbers only
 # Without the privilege, a role sees neither the start nor the state of other roles' backends.
 _LOOK = f"SELECT {_START} FROM pg_stat_activity a WHERE a.pid = {{pid}}"  # noqa: S608 - numbers only
 # A server that has restarted has other backends, whatever their numbers.
@@ -33,9 +37,17 @@ _GONE = "the session has ended"
 
 @asynccontextmanager
 async def aim(
-    endpoint: Endpoint, database: str, patience: float, action: Action, target: Target
+    endpoint: Endpoint,
+    own: OwnConnections,
+    database: str,
+    patience: float,
+    action: Action,
+    target: Target,
 ) -> AsyncIterator[Strike]:
-    """Aim at a backend: see `ActingSource`. The server gives up after ``patience`` seconds."""
+    """Aim at a backend: see `ActingSource`. The server gives up after ``patience`` seconds.
+
+    The connection is one of the source's ``own``.
+    """
     pid, _, start = target.item.key.partition(" ")
     if target.incarnation is None or not start:
         raise _unseen(endpoint)
@@ -48,15 +60,19 @@ async def aim(
     )
     milliseconds = max(1, round(patience * 1000))
     client = LibpqClient(endpoint, database, _SETUP.format(timeout=milliseconds))
-    try:
-        (found,) = await client.query(_LOOK.format(pid=int(pid)))
-        if not found.rows:
-            raise ActError(ActFault.GONE, _GONE)
-        if found.rows[0][0] is None:
-            raise _unseen(endpoint)
-        yield partial(_strike, client, statement)
-    finally:
-        await client.close()
+    with own.opening() as connection:
+        try:
+            (found,) = await client.query(_LOOK.format(pid=int(pid)))
+            for its_pid, its_start in client.setup_answer.rows:
+                # A reader that lacks the privilege does not see the start.
+                connection.know((its_pid, its_start), (its_pid, None))
+            if not found.rows:
+                raise ActError(ActFault.GONE, _GONE)
+            if found.rows[0][0] is None:
+                raise _unseen(endpoint)
+            yield partial(_strike, client, statement)
+        finally:
+            await client.close()
 
 
 def _condition(action: Action, target: Target) -> str:

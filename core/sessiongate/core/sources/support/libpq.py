@@ -79,13 +79,15 @@ class LibpqClient:
         *,
         needs_setup: bool = True,
         most: int = 2 * DEFAULT_MAX_SESSIONS,
+        application: str = APPLICATION,
     ) -> None:
         """Run the query ``setup`` first on every new connection; see `setup_answer`.
 
         Without ``needs_setup`` the server may reject it. At most ``most`` rows of a result
-        are read.
+        are read. The server knows the connection as ``application``'s.
         """
         self._most = most
+        self._application = application
         self._endpoint = endpoint
         self._database = database
         self._setup = setup
@@ -145,7 +147,12 @@ class LibpqClient:
             self._connection = PqConnection(f"{endpoint}: ")
             try:
                 parameters = await in_daemon_thread(
-                    object(), partial(parameters_of, endpoint, self._database, host)
+                    object(),
+                    partial(
+                        parameters_of,
+                        *(endpoint, self._database, host),
+                        application_name=self._application,
+                    ),
                 )
                 await self._connection.open(parameters)
                 break

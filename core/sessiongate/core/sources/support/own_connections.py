@@ -1,0 +1,80 @@
+"""The connections of a source's own acts: they are no sessions, so they are not listed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from sessiongate.core.sources.support.pacing import kept
+from sessiongate.runtime.elapsed import elapsed
+
+# Seconds to wait for the identities of connections that are being opened: a log-in is much faster.
+_MOST_WAIT = 1.0
+_T = TypeVar("_T")
+
+
+class OwnConnection:
+    """One connection, from before it is opened."""
+
+    def __init__(self) -> None:
+        self.idents: set[Hashable] = set()  # by which it may be listed
+        self.is_known = asyncio.Event()  # or never will be
+        self.closed: float | None = None  # on `elapsed`
+
+    def know(self, *idents: Hashable) -> None:
+        """Note by what the server lists this connection."""
+        self.idents.update(idents)
+        self.is_known.set()
+
+
+class OwnConnections:
+    """Leaves the connections of acts out of what a server lists."""
+
+    def __init__(self, *, are_shown: bool = False) -> None:
+        self._are_shown = are_shown
+        self._connections: list[OwnConnection] = []
+
+    @contextmanager
+    def opening(self) -> Iterator[OwnConnection]:
+        """Yield a connection that is opened and closed in the block."""
+        connection = OwnConnection()
+        if not self._are_shown:
+            self._connections.append(connection)
+        try:
+            yield connection
+        finally:
+            connection.closed = elapsed()
+            connection.is_known.set()
+
+    async def left_out(
+        self, rows: Sequence[_T], ident: Callable[[_T], Hashable], requested: float
+    ) -> Sequence[_T]:
+        """Return the rows without own connections; they were ``requested`` then, on `elapsed`.
+
+        A connection that is closed is remembered until rows requested later lack it: the server
+        may notice that late.
+        """
+        if not self._connections:
+            return rows
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MOST_WAIT):
+                for connection in [*self._connections]:
+                    await connection.is_known.wait()
+        own = frozenset[Hashable]().union(*(each.idents for each in self._connections))
+        listed: set[Hashable] = set()
+
+        def is_others(row: _T) -> bool:
+            if (name := ident(row)) not in own:
+                return True
+            listed.add(name)
+            return False
+
+        others = await kept(is_others, rows)
+        self._connections = [
+            each
+            for each in self._connections
+            if each.closed is None or each.closed >= requested or not listed.isdisjoint(each.idents)
+        ]
+        return others
