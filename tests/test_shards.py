@@ -22,7 +22,7 @@ from sessiongate.core.fleet.membership import Membership
 from tests.clocks import OwnClock
 from tests.core.engines import Engine, running_engine
 from tests.faults.documents import write_document, write_users
-from tests.fleet import FleetCore, FleetLedger, fleet_ledger
+from tests.fleet import FleetCore, FleetFront, FleetLedger, fleet_ledger
 from tests.polling import eventually
 from tests.postgres import PASSWORD
 from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
@@ -33,6 +33,8 @@ from tests.test_operations import documented, is_of_a_shard
 AFTER = 5.0
 STANDBYS, TAKEOVERS = "sessiongate_shard_standbys", "sessiongate_shard_takeovers_total"
 ENDED = "sessiongate_shard_cores_ended_total"
+LOST = "sessiongate_shard_pens_lost_total"
+NO_TAKEOVER = "it does not take over until they agree"
 (SETTINGS,) = texts("docs/fleet.md", "toml", "Shards")
 
 
@@ -104,7 +106,7 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             ids = eventually(lambda: shown_by(first, second), lambda found: len(found) == 4)
             if ledger.active() == "core-b":  # the other one had too little CPU to go first
                 first, second = second, first
-            before = second.metrics()
+            before, lost = second.metrics(), first.metrics()[LOST]
             first.process.send_signal(signal.SIGSTOP)
             write_users(
                 document, {1: 1, 2: 22, 3: 3, 5: 5}
@@ -115,6 +117,7 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             first.process.send_signal(signal.SIGCONT)
             first.expect(f"{second.name} at {second.address} has become active")
             first.expect("standing by")
+            eventually(lambda: first.metrics()[LOST], lambda found: found == lost + 1)
             wanted = {"user-1", "user-22", "user-3", "user-5"}
             eventually(lambda: users(second.address), lambda found: found == wanted)
             ids, known = second.ids_in_time(), ids
@@ -209,6 +212,10 @@ def test_a_core_whose_clock_is_off_leaves_the_shard_to_others(
         assert refused.reason == Reason.CORE_STANDBY
         with FleetCore(ledger.url, "core-b", source) as second:
             ids = second.ids_in_time()
+            with FleetFront(ledger.url, "front-1") as front:
+                asked = "fleet", "--core", front.address
+                said = f"shard default: the clock of core-a is [0-9.]+ s behind .*: {NO_TAKEOVER}\n"
+                eventually(lambda: run(*asked).stderr, re.compile(said).fullmatch)
             clock.set(0)
             first.expect("agrees with that of the ledger's server again")
             second.process.kill()

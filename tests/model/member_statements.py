@@ -36,7 +36,9 @@ async def _add(server: Server, session: Session, tx: Transaction, values: Any) -
     if name not in cores:
         number = 1 + max((row["number"] for row in cores.values()), default=0)
         row = {"number": number, "kind": kind, "beat": 0, "shard": None, "started": session.begun}
-        for column in ("address", "pid", "begun", "pen_pid", "pen_start", "observed", "unreadable"):
+        for column in ("address", "pid", "begun", "pen_pid", "pen_start"):
+            row[column] = None
+        for column in ("observed", "unreadable", "clock_off"):
             row[column] = None
         tx.put("cores", name, row)
 
@@ -63,10 +65,11 @@ async def _move(server: Server, session: Session, tx: Transaction, values: Any) 
 @means(member._BEAT)
 async def _beat(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
-    row = await to_change(server, session, tx, "cores", values[0])
-    if row is None or (row["pid"], row["begun"]) != values[1:]:
+    off, name, *backend = values
+    row = await to_change(server, session, tx, "cores", name)
+    if row is None or [row["pid"], row["begun"]] != backend:
         return 0
-    tx.put("cores", values[0], row | {"beat": row["beat"] + 1})
+    tx.put("cores", name, row | {"beat": row["beat"] + 1, "clock_off": off})
     return 1
 
 
@@ -122,7 +125,7 @@ async def _members(server: Server, session: Session, tx: Transaction, values: An
         (
             *(name, row["kind"], shards.get(row["shard"]), row["address"], "host", "", None),
             holder_of_lock(server, tx, row["number"] + NAMES) is not None,
-            *(row["beat"], row["observed"], row["unreadable"]),
+            *(row["beat"], row["observed"], row["unreadable"], row["clock_off"]),
         )
         for name, row in sorted(tx.rows("cores"), key=str)
     ]

@@ -42,7 +42,7 @@ async def _lock_for_now(server: Server, session: Session, tx: Transaction, value
     return [(None,)]
 
 
-@means("SET LOCAL", "CREATE ", "DELETE FROM first_reads", prefix=True)
+@means("SET LOCAL", "CREATE ", "ALTER TABLE ", "DELETE FROM first_reads", prefix=True)
 async def _nothing(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return None
 

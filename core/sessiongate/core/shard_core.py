@@ -134,7 +134,8 @@ class ShardCore:
                 task.cancel()
             if stopped.done() and not (lost.done() or kept.done()):
                 await self._membership.hand_over()
-            if not stopped.done():
+            held = self._membership.ledger
+            if not stopped.done() and not (held and held.pen.was_put_down):  # that has counted
                 self._membership.pens_lost += 1
         finally:
             await core.stop()

@@ -22,26 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"sessiongate/v1/fleet_service.proto\x12\x0esessiongate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListShardsRequest\"\xdf\x01\n\x12ListShardsResponse\x12%\n\x06shards\x18\x01 \x03(\x0b\x32\x15.sessiongate.v1.Shard\x12)\n\x06\x66ronts\x18\x02 \x03(\x0b\x32\x19.sessiongate.v1.FleetCore\x12(\n\x05\x65nded\x18\x03 \x03(\x0b\x32\x19.sessiongate.v1.FleetCore\x12-\n\tread_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x66ront\x18\x05 \x01(\t\x12\x0f\n\x07trouble\x18\x06 \x01(\t\"\xea\x01\n\x05Shard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.sessiongate.v1.ShardState\x12.\n\nstate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07trouble\x18\x04 \x01(\t\x12)\n\x06\x61\x63tive\x18\x05 \x01(\x0b\x32\x19.sessiongate.v1.FleetCore\x12+\n\x08standbys\x18\x06 \x03(\x0b\x32\x19.sessiongate.v1.FleetCore\x12\x0f\n\x07sources\x18\x07 \x03(\t\"\xce\x01\n\tFleetCore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05shard\x18\x06 \x01(\t\x12\x30\n\x0cobserve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nunreadable\x18\x08 \x03(\t*\x87\x01\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13SHARD_STATE_PENDING\x10\x01\x12\x15\n\x11SHARD_STATE_HEARD\x10\x02\x12\x16\n\x12SHARD_STATE_SILENT\x10\x03\x12\x14\n\x10SHARD_STATE_IDLE\x10\x04\x32\x63\n\x0c\x46leetService\x12S\n\nListShards\x12!.sessiongate.v1.ListShardsRequest\x1a\".sessiongate.v1.ListShardsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"sessiongate/v1/fleet_service.proto\x12\x0esessiongate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListShardsRequest\"\xdf\x01\n\x12ListShardsResponse\x12%\n\x06shards\x18\x01 \x03(\x0b\x32\x15.sessiongate.v1.Shard\x12)\n\x06\x66ronts\x18\x02 \x03(\x0b\x32\x19.sessiongate.v1.FleetCore\x12(\n\x05\x65nded\x18\x03 \x03(\x0b\x32\x19.sessiongate.v1.FleetCore\x12-\n\tread_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x66ront\x18\x05 \x01(\t\x12\x0f\n\x07trouble\x18\x06 \x01(\t\"\xea\x01\n\x05Shard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.sessiongate.v1.ShardState\x12.\n\nstate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07trouble\x18\x04 \x01(\t\x12)\n\x06\x61\x63tive\x18\x05 \x01(\x0b\x32\x19.sessiongate.v1.FleetCore\x12+\n\x08standbys\x18\x06 \x03(\x0b\x32\x19.sessiongate.v1.FleetCore\x12\x0f\n\x07sources\x18\x07 \x03(\t\"\xfc\x01\n\tFleetCore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05shard\x18\x06 \x01(\t\x12\x30\n\x0cobserve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nunreadable\x18\x08 \x03(\t\x12,\n\tclock_off\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration*\x87\x01\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13SHARD_STATE_PENDING\x10\x01\x12\x15\n\x11SHARD_STATE_HEARD\x10\x02\x12\x16\n\x12SHARD_STATE_SILENT\x10\x03\x12\x14\n\x10SHARD_STATE_IDLE\x10\x04\x32\x63\n\x0c\x46leetService\x12S\n\nListShards\x12!.sessiongate.v1.ListShardsRequest\x1a\".sessiongate.v1.ListShardsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sessiongate.v1.fleet_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SHARDSTATE']._serialized_start=781
-  _globals['_SHARDSTATE']._serialized_end=916
-  _globals['_LISTSHARDSREQUEST']._serialized_start=87
-  _globals['_LISTSHARDSREQUEST']._serialized_end=106
-  _globals['_LISTSHARDSRESPONSE']._serialized_start=109
-  _globals['_LISTSHARDSRESPONSE']._serialized_end=332
-  _globals['_SHARD']._serialized_start=335
-  _globals['_SHARD']._serialized_end=569
-  _globals['_FLEETCORE']._serialized_start=572
-  _globals['_FLEETCORE']._serialized_end=778
-  _globals['_FLEETSERVICE']._serialized_start=918
-  _globals['_FLEETSERVICE']._serialized_end=1017
+  _globals['_SHARDSTATE']._serialized_start=859
+  _globals['_SHARDSTATE']._serialized_end=994
+  _globals['_LISTSHARDSREQUEST']._serialized_start=119
+  _globals['_LISTSHARDSREQUEST']._serialized_end=138
+  _globals['_LISTSHARDSRESPONSE']._serialized_start=141
+  _globals['_LISTSHARDSRESPONSE']._serialized_end=364
+  _globals['_SHARD']._serialized_start=367
+  _globals['_SHARD']._serialized_end=601
+  _globals['_FLEETCORE']._serialized_start=604
+  _globals['_FLEETCORE']._serialized_end=856
+  _globals['_FLEETSERVICE']._serialized_start=996
+  _globals['_FLEETSERVICE']._serialized_end=1095
 # @@protoc_insertion_point(module_scope)

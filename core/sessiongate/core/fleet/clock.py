@@ -9,6 +9,11 @@ log = logging.getLogger(__name__)
 MOST_OFF = 1.0  # seconds that a core's clock may be off when it becomes active
 
 
+def is_wrong(off: float) -> bool:
+    """Return whether a clock is too far off for a core that becomes active."""
+    return abs(off) > MOST_OFF
+
+
 class ClockWatch:
     """What is known of the difference; times are in seconds since the epoch."""
 
@@ -18,7 +23,7 @@ class ClockWatch:
     @property
     def trouble(self) -> str:
         """Why this core must not become active; empty if it may."""
-        if abs(self.off) <= MOST_OFF:
+        if not is_wrong(self.off):
             return ""
         way = "ahead of" if self.off > 0 else "behind"
         return (

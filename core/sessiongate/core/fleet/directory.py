@@ -29,7 +29,7 @@ ORDER BY s.name
 _MEMBERS = f"""
 WITH held AS ({HELD_LOCKS})
 SELECT c.name, c.kind, s.name, c.address, c.host, c.version, c.started, held.pid IS NOT NULL,
-    c.beat, c.observed, c.unreadable
+    c.beat, c.observed, c.unreadable, c.clock_off
 FROM cores c LEFT JOIN shards s ON s.number = c.shard
 LEFT JOIN held ON held.lock = c.number + {NAMES}
 ORDER BY c.name
@@ -88,6 +88,7 @@ class FleetMember:
     beat: int  # which it counts up while it runs
     observed: datetime | None = None  # when it last read its sources while it stood by
     unreadable: Sequence[str] | None = None  # sources that it could not read then
+    clock_off: float | None = None  # seconds, as of its last beat (`core.fleet.clock`)
 
 
 @dataclass(frozen=True, slots=True)

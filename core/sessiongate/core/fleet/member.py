@@ -58,7 +58,10 @@ SELECT c.name, s.name, c.sources FROM cores c LEFT JOIN shards s ON s.number = c
 WHERE EXISTS (SELECT FROM ({HELD_LOCKS}) held WHERE held.lock = c.number + {NAMES})
 ORDER BY c.name
 """  # noqa: S608 - our own text
-_BEAT = "UPDATE cores SET beat = beat + 1 WHERE name = %s AND (pid, backend_start) = (%s, %s)"
+_BEAT = """
+UPDATE cores SET beat = beat + 1, clock_off = %s
+WHERE name = %s AND (pid, backend_start) = (%s, %s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +105,20 @@ class Member:
         if connection is not None:
             connection.cut()
 
-    def look(self, *, beats: bool = True, is_durable: bool = False) -> tuple[Fleet, int]:
+    def look(
+        self, *, beats: bool = True, is_durable: bool = False, off: float = 0.0
+    ) -> tuple[Fleet, int]:
         """Return who is in the fleet, and this program's own beat; join the fleet if needed.
 
         If it ``beats``, others see that it runs; durably, if the beat is to wait for the disk and
-        for standbys as other writes do. Raises `LedgerError`; `LedgerHeldError` if another program
-        has the name.
+        for standbys as other writes do; and how far its clock is ``off``. Raises `LedgerError`;
+        `LedgerHeldError` if another program has the name.
         """
         connection = self._joined()
         try:
             with connection.naming_errors():
                 if beats:
-                    self._beat(connection, is_durable=is_durable)
+                    self._beat(connection, is_durable=is_durable, off=off)
                 fleet = read_fleet(connection)
         except LedgerError:  # the next connection makes tables that are gone
             self.close()
@@ -179,13 +184,13 @@ class Member:
         if connection is not None:
             connection.close()
 
-    def _beat(self, connection: LedgerConnection, *, is_durable: bool) -> None:
+    def _beat(self, connection: LedgerConnection, *, is_durable: bool, off: float) -> None:
         if is_durable != self._is_durable:
             commit = self._durable if is_durable else "off"
             connection.execute("SELECT set_config('synchronous_commit', %s, false)", commit)
             self._is_durable = is_durable
         mine = self.entry.name, *connection.backend
-        if connection.execute(_BEAT, *mine).rowcount != 1:
+        if connection.execute(_BEAT, off, *mine).rowcount != 1:
             raise self._forgotten(connection)
 
     def _forgotten(self, connection: LedgerConnection) -> LedgerAwayError:

@@ -295,7 +295,7 @@ class Membership:
         is_durable = self._beats.stands_still_for > _DOUBT
         asked, shown = elapsed(), time.time()
         fleet, own = await self._calls.run(
-            lambda: self._member.look(beats=beats, is_durable=is_durable)
+            lambda: self._member.look(beats=beats, is_durable=is_durable, off=self.clock.off)
         )
         self._fleet, self._last_id = fleet, max(self._last_id, fleet.last_id)
         self._note(None)

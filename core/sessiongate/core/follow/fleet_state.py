@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sessiongate.core.fleet.clock import is_wrong
 from sessiongate.core.fleet.directory import Fleet, FleetMember, FleetShard
 from sessiongate.core.follow.front import Front
 from sessiongate.core.follow.shard import FollowedShard
@@ -51,6 +52,7 @@ class FleetState:
             core = FleetCore(name=active.name, address=active.address or "", shard=shard.name)
             if (member := members.get(active.name)) is not None:
                 core.host, core.version = member.host, member.version
+                _add_clock(core, member)
             if active.since is not None:
                 core.since_time.FromDatetime(active.since)
             found.active.CopyFrom(core)
@@ -80,7 +82,13 @@ def _standby(member: FleetMember) -> FleetCore:
     if member.observed is not None:
         core.observe_time.FromDatetime(member.observed)
     core.unreadable.extend(sorted(member.unreadable or ()))
+    _add_clock(core, member)
     return core
+
+
+def _add_clock(core: FleetCore, member: FleetMember) -> None:
+    if member.clock_off is not None and is_wrong(member.clock_off):
+        core.clock_off.FromMilliseconds(round(member.clock_off * 1000))
 
 
 def _cores(members: Iterable[FleetMember]) -> list[FleetCore]:

@@ -63,6 +63,16 @@ def _troubles(shard: Shard) -> Iterable[str]:
         yield shard.trouble
     if shard.HasField("active") and not shard.standbys:
         yield "no core stands by"
+    if shard.active.HasField("clock_off"):
+        yield f"the clock of {_clock(shard.active)}: it goes on, and sessions' times are wrong"
     for core in shard.standbys:
+        if core.HasField("clock_off"):
+            yield f"the clock of {_clock(core)}: it does not take over until they agree"
         if core.unreadable:
             yield f"{core.name}, which stands by, cannot read: {', '.join(core.unreadable)}"
+
+
+def _clock(core: FleetCore) -> str:
+    off = core.clock_off.ToMilliseconds() / 1000
+    way = "ahead of" if off > 0 else "behind"
+    return f"{core.name} is {abs(off):.1f} s {way} that of the ledger's server"

@@ -117,6 +117,7 @@ class Pen:
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
         self._is_down = self._is_closed = False  # it must not be taken, for now or ever
+        self.was_put_down = False  # and is not had again
         self._failures, self._retry_at = 0, 0.0
         self._reason: LedgerError | None = None
 
@@ -134,7 +135,7 @@ class Pen:
 
     def put_down(self) -> None:
         """Give the lock back, whatever is under way, and do not take it until `take_up`."""
-        self._is_down = True
+        self._is_down = self.was_put_down = True
         self.cut()
 
     def take_up(self) -> None:
@@ -179,7 +180,7 @@ class Pen:
                 self._retry_at = elapsed() + min(most, first * 2**self._failures)
                 self._failures, self._reason = min(self._failures + 1, 10), error
                 raise
-            self._failures, self._reason = 0, None
+            self._failures, self._reason, self.was_put_down = 0, None, False
         return self._connection
 
     def drop(self) -> None:

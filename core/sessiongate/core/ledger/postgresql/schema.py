@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 COPYING = "copying"  # a counter: the ledger is a copy that is not complete
 TABLES_FILE = "pg_relation_filenode('counters')"  # a restored dump has others
 DEFAULT_NUMBER = 1  # of the default shard, which has what no other is known to have
-TABLES_VERSION = 3
+TABLES_VERSION = 4
 _LOCK_TIMEOUT = "'2s'"  # a change of the tables waits for others no longer, nor they for it
 MAKING = (0x53474C, 1)  # an advisory lock: only one core at a time makes tables, and numbers
 
@@ -97,6 +97,10 @@ _ADDED = {
         " last_end timestamptz NOT NULL)",
     ),
 }
+_ADDED_COLUMNS = {
+    # How far the clock of a core is ahead, in seconds, as it last stated.
+    4: ("cores ADD COLUMN clock_off double precision",),
+}
 _INDEXES = (
     "open_by_start ON open_sessions (connect_time, id)",
     "past_by_end ON past_sessions (end_time, id)",
@@ -148,11 +152,12 @@ def _require(connection: LedgerConnection) -> None:
     if found == (None,):
         _create(connection)
     number = _version(connection)
-    for version, tables in _ADDED.items():
-        if number < version:
-            for table in tables:
-                connection.execute(f"CREATE TABLE {SCHEMA}.{table}")
-            connection.execute("UPDATE version SET number = %s", version)
+    for version in range(number + 1, TABLES_VERSION + 1):
+        for table in _ADDED.get(version, ()):
+            connection.execute(f"CREATE TABLE {SCHEMA}.{table}")
+        for column in _ADDED_COLUMNS.get(version, ()):
+            connection.execute(f"ALTER TABLE {SCHEMA}.{column}")
+        connection.execute("UPDATE version SET number = %s", version)
 
 
 def _create(connection: LedgerConnection) -> None:
