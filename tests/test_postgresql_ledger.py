@@ -24,6 +24,7 @@ COPY, DUMP = texts(PAGE, "sh")
 (DROP,) = texts("docs/maintenance.md", "sql", "Uninstall")
 FILE = "/etc/sessiongate/ledger.password"
 CHOSEN = "choose one"
+NAME = "sessiongate"  # of the database
 
 
 class Ledger:
@@ -61,7 +62,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         ledger = Ledger(server, tmp_path)
         first, second = ROLES.split("\\connect sessiongate")
         ledger.execute(first, "postgres")
-        ledger.execute(second, "sessiongate")
+        ledger.execute(second, NAME)
         yield ledger
 
 
@@ -104,7 +105,7 @@ def test_the_documented_ledger_keeps_ids_while_its_server_fails(
         ledger.server.restart()
         more = eventually(lambda: ids(serving), lambda found: len(found) == 5)
         assert more > first
-        assert ledger.execute(LOOK, "sessiongate") == [("app", 5)]
+        assert ledger.execute(LOOK, NAME) == [("app", 5)]
     write_document(document, 6)
     with Forked(*arguments) as serving:
         assert ids(serving) > more
@@ -162,7 +163,7 @@ def test_a_copy_that_was_interrupted_is_used_by_nobody_and_begun_again(
         first = ids(serving)
     assert copied(ledger, path).returncode == 0
     # As if it had ended right before its last step.
-    ledger.execute("INSERT INTO sessiongate.counters VALUES ('copying', 1)", "sessiongate")
+    ledger.execute("INSERT INTO sessiongate.counters VALUES ('copying', 1)", NAME)
     refused = run("core", *source, "--ledger", ledger.url, "--grpc", "127.0.0.1:0")
     assert refused.returncode == 2
     assert "is a copy that is not complete: run sessiongate ledger copy again" in refused.stderr
@@ -188,7 +189,7 @@ def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Pa
     write_document(document, 4)
     with Forked(*arguments) as serving:
         given = ids(serving)
-    ledger.execute("DROP SCHEMA sessiongate CASCADE", "sessiongate")
+    ledger.execute("DROP SCHEMA sessiongate CASCADE", NAME)
     restore = require("pg_restore", "postgresql-client")
     subprocess.run(
         [restore, port, "--username=postgres", "--dbname=sessiongate", dump],
@@ -226,7 +227,15 @@ def test_sources_exchange_their_names_there_too(ledger: Ledger, tmp_path: Path) 
     unknown = rename("pg-2", "x")
     assert unknown.returncode == 1
     assert "has no source 'pg-2'; did you mean 'pg-1'?; its sources: orders, pg-1" in unknown.stderr
+    noted = "SELECT array_agg(source ORDER BY source) FROM sessiongate."
+    note = "INSERT INTO sessiongate.suspects VALUES ('orders', 2, now());"
+    ledger.execute(
+        f"{note} INSERT INTO sessiongate.first_reads VALUES ('orders', 'core-a', now())", NAME
+    )
     assert rename("orders", "pg-1").returncode == 0
+    for table in ("suspects", "first_reads"):
+        assert ledger.execute(noted + table, NAME) == [(["pg-1"],)]
+        ledger.execute(f"DELETE FROM sessiongate.{table}", NAME)
     with Forked(*sources("orders", "pg-1")) as serving:
         assert by_user(serving) == before
 

@@ -8,7 +8,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from sessiongate.client import CallError, Client, Reason
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.ledger.postgresql.connection import LedgerConnection
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.suspects import (
+    SourceReader,
+    Verdict,
+    begin_first_read,
+)
 from tests.clocks import OwnClock
 from tests.core.engines import Engine, running_engine
 from tests.faults.documents import write_document, write_users
@@ -271,6 +279,15 @@ def test_a_source_that_ends_its_cores_is_left_out_and_the_others_are_read(
             until_noted(core, {"db"})
             deadly.close()  # now it fails in order, which ends no core
             until_noted(core, set())
+        # It may be down for weeks, and is tried whenever some core is killed.
+        told.execute("UPDATE sessiongate.suspects SET last_end = last_end - interval '6 hours'")
+        with closing(LedgerConnection(LedgerPlace.parse(ledger.url), "tests")) as connection:
+
+            def begun_by(name: str) -> Verdict:
+                reader = SourceReader(name, datetime.now(UTC))
+                return begin_first_read(connection, "db", reader, alone=False)
+
+            assert [begun_by(f"killed-{number}").ends for number in range(3)] == [0, 1, 2]
 
 
 def test_a_beat_does_not_wait_for_what_is_noted_of_many_sources(ledger: FleetLedger) -> None:

@@ -17,7 +17,7 @@ from sessiongate.runtime.core_settings import DEFAULT_SHARD
 _NAMED = (
     *(("open_sessions", "source"), ("past_sessions", "source"), ("coverage", "source")),
     *(("places", "name"), ("sources", "name"), ("observed_sources", "name")),
-    ("shard_sources", "name"),
+    *(("shard_sources", "name"), ("first_reads", "source"), ("suspects", "source")),
 )
 _APPLICATION = "sessiongate ledger rename"
 _MEANWHILE = "\x01"  # no source has this name

@@ -2,7 +2,8 @@
 
 A core notes a source before it reads it for the first time, and takes the note back when it has.
 A note whose core no longer runs tells that it ended meanwhile. Several that are found together
-count as one: cores of one machine end together, whatever they read.
+count as one: cores of one machine end together, whatever they read. Ends count only if others
+follow within hours: a source that is down for weeks is being tried whenever a core is killed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ SUSPECTED = 2  # ends of cores from which on a source is read apart from the oth
 LEFT_OUT = 3  # from which on it is also left out for a while
 _FIRST, _LONGEST = 60.0, 3600.0  # seconds for which it is; the first doubles with each more
 
+# A source that ends its cores is tried again within an hour, and ends the next one.
+_RECENT = "last_end > clock_timestamp() - interval '6 hours'"
+
 _RUNNING = f"""
 SELECT FROM cores c JOIN ({HELD_LOCKS}) held ON held.lock = c.number + {NAMES}
 WHERE c.name = r.core AND c.started = r.started
@@ -28,13 +32,15 @@ WITH ended AS (
     DELETE FROM first_reads r WHERE source = %s AND NOT EXISTS ({_RUNNING}) RETURNING r.source
 ), counted AS (
     INSERT INTO suspects AS s SELECT source, 1, clock_timestamp() FROM ended GROUP BY source
-    ON CONFLICT (source) DO UPDATE SET ends = s.ends + excluded.ends, last_end = excluded.last_end
+    ON CONFLICT (source) DO UPDATE SET last_end = excluded.last_end,
+        ends = excluded.ends + CASE WHEN s.{_RECENT} THEN s.ends ELSE 0 END
     RETURNING ends, last_end
 )
 SELECT ends, extract(epoch FROM clock_timestamp() - last_end) FROM (
     TABLE counted
     UNION ALL
-    SELECT ends, last_end FROM suspects WHERE source = %s AND NOT EXISTS (TABLE counted)
+    SELECT ends, last_end FROM suspects
+    WHERE source = %s AND {_RECENT} AND NOT EXISTS (TABLE counted)
 ) AS known
 """  # noqa: S608 - our own text
 _END = """
