@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -88,8 +89,7 @@ def test_the_end_is_seen_at_once_however_rarely_a_source_is_read(
         result = core.terminate(seen.id)
         assert result.ended
         assert result.revision > seen.revision
-        # The connection that has ended it may still be in the server's list, as a session.
-        assert seen.id not in core.ids()
+        assert not core.ids()
         assert not is_alive(client)
 
 
@@ -97,7 +97,7 @@ def test_who_does_not_wait_is_told_that_the_end_is_not_known(
     server: Postgres, clients: Clients, tmp_path: Path
 ) -> None:
     client = connected(server, clients)
-    with acting(tmp_path, source(server)) as core:
+    with acting(tmp_path, source(server, interval=NEVER)) as core:
         result = core.terminate(core.session().id, max_wait=Duration())
         assert not result.ended
         assert result.revision == 0
@@ -109,7 +109,7 @@ def test_a_session_is_ended_when_its_grace_is_over(
     server: Postgres, clients: Clients, tmp_path: Path
 ) -> None:
     client = connected(server, clients)
-    with acting(tmp_path, source(server)) as core:
+    with acting(tmp_path, source(server, interval=NEVER)) as core:
         seen = core.session()
         began = time.monotonic()
         result = core.terminate(seen.id, grace=Duration(seconds=1), max_wait=Duration())
@@ -120,6 +120,18 @@ def test_a_session_is_ended_when_its_grace_is_over(
         assert not is_alive(client)
         eventually(core.outcomes, lambda found: found == ["waiting", "begun", "done"])
         assert core.past(seen.id).end_reason == EndReason.END_REASON_TERMINATED
+
+
+def test_a_session_that_has_ended_by_itself_is_not_shown_after_an_act(
+    server: Postgres, clients: Clients, tmp_path: Path
+) -> None:
+    pid = connected(server, clients).info.backend_pid
+    with acting(tmp_path, source(server, interval=NEVER)) as core:
+        seen = core.session()
+        clients.close()
+        eventually(lambda: not psutil.pid_exists(pid))
+        assert core.refusal(core.terminate, seen.id) == Reason.SESSION_NOT_FOUND
+        eventually(lambda: not core.ids())
 
 
 def test_who_ends_within_the_grace_is_not_ended(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sessiongate.core.actions.aftermath import Aftermath
 from sessiongate.core.actions.attempt import (
     ABANDONED,
     BEGUN,
@@ -50,7 +51,6 @@ from sessiongate.core.table.lookup import missing, settle
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.v1.activities import WORKING
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,6 @@ MAX_IN_GRACE = 1000  # acts whose grace is not over
 _TOO_MANY = outcome_of(TooManyActionsError(""))
 _TELL_AGAIN = 60.0  # seconds after which the audit log has another line of a caller over its limit
 _CLOSE_TIMEOUT = 2.0  # seconds that acts may go on when the core stops
-# Seconds from one look whether a session has ended to the next.
-_FIRST_PAUSE, _LAST_PAUSE = 0.02, 1.0
 _ERRORS: Mapping[ActFault, type[CoreError]] = {
     ActFault.GONE: SessionNotFoundError,
     ActFault.CHANGED: SessionChangedError,
@@ -97,7 +95,8 @@ class Actions:
         self._collector = collector
         self._audit = audit
         self._quota = ActionQuota(per_minute)
-        self._tasks: set[asyncio.Task[tuple[Row, Runner]]] = set()
+        self._tasks: set[asyncio.Task[asyncio.Task[int]]] = set()
+        self._aftermath = Aftermath(table)
         self._in_grace: set[asyncio.Task[Any]] = set()  # of those, the ones that wait
         self._turns = OneByOne()
         # Callers that were over their limit, and until when that is not told again.
@@ -118,8 +117,11 @@ class Actions:
         acting.add_done_callback(self._over)
         if not await _is_over(acting, attempt, answered_by):
             return _result(attempt, revision=0)
-        row, runner = await asyncio.shield(acting)
-        return await self._known(attempt, row, runner, until)
+        looking, revision = await asyncio.shield(acting), 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - elapsed())):
+                revision = await asyncio.shield(looking)
+        return _result(attempt, revision)
 
     async def close(self) -> None:
         """Give up the acts that have not begun, and wait for the others."""
@@ -130,16 +132,17 @@ class Actions:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        self._aftermath.close()
 
-    def _over(self, task: asyncio.Task[tuple[Row, Runner]]) -> None:
+    def _over(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked may have gone
 
-    async def _told(self, attempt: Attempt, by: float) -> tuple[Row, Runner]:
-        """Act, and tell what became of it. Return the session before, and what reads its source."""
+    async def _told(self, attempt: Attempt, by: float) -> asyncio.Task[int]:
+        """Act, and tell what became of it. Return what looks whether the session has ended."""
         try:
-            outcome, detail, acted = await self._act(attempt, by)
+            outcome, detail, looking = await self._act(attempt, by)
         except _HitAnotherError as error:
             await self._tell(attempt, HIT_ANOTHER, str(error))
             raise SessionChangedError(str(error), id=str(attempt.request.id)) from None
@@ -154,7 +157,7 @@ class Actions:
             await self._tell(attempt, FAILED, "")
             raise InternalError from None
         await self._tell(attempt, outcome, detail)
-        return acted
+        return looking
 
     async def _tell(self, attempt: Attempt, outcome: str, detail: str = "") -> None:
         """Write to the audit log what has become of an attempt; if that fails, to the log."""
@@ -178,8 +181,8 @@ class Actions:
         """Write to the audit log what is about to happen. Raises `AuditUnavailableError`."""
         await self._audit.write(attempt.message(outcome), attempt.members(outcome, ""))
 
-    async def _act(self, attempt: Attempt, by: float) -> tuple[str, str, tuple[Row, Runner]]:
-        """Act if that is allowed; return the outcome, its details, and what was acted on.
+    async def _act(self, attempt: Attempt, by: float) -> tuple[str, str, asyncio.Task[int]]:
+        """Act if that is allowed; return the outcome, its details, and what looks for the end.
 
         Do nothing if the source cannot be reached ``by`` a time, on `elapsed`.
         """
@@ -202,8 +205,14 @@ class Actions:
             self._quota.take(runner.name, f"on the source {runner.name!r}")
             await self._note(attempt, BEGUN)
             row, _ = self._found(request)  # and while that was written: a disk may be slow
-            outcome, detail = await self._strike(attempt, request, runner, by)
-        return outcome, detail, (row, runner)
+            try:
+                outcome, detail = await self._strike(attempt, request, runner, by)
+            except BaseException:
+                runner.hurry()  # what is shown is not what the source has
+                raise
+            longest = max(request.max_wait, DEFAULT_WAIT)
+            looking = self._aftermath.begin(request.action, row, runner, longest)
+        return outcome, detail, looking
 
     async def _wait(self, attempt: Attempt) -> None:
         """Wait until the grace is over."""
@@ -291,32 +300,6 @@ class Actions:
             log.exception("%s of source %s failed", request.action, runner.name)
             return UNCERTAIN, f"failed unexpectedly: {type(error).__name__}"
         return DONE, ""
-
-    async def _known(
-        self, attempt: Attempt, row: Row, runner: Runner, until: float
-    ) -> ActionResult:
-        """Wait until it is known that the session, or its statement, has ended."""
-        moment, pause = elapsed(), _FIRST_PAUSE
-        has_ended = self._is_gone if attempt.request.action is Action.TERMINATE else self._is_idle
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until - moment)):
-                while True:
-                    await runner.observed_since(moment)
-                    if has_ended(row):
-                        return _result(attempt, self._table.revision)
-                    await asyncio.sleep(pause)
-                    moment, pause = elapsed(), min(2 * pause, _LAST_PAUSE)
-        return _result(attempt, revision=0)
-
-    def _is_gone(self, row: Row) -> bool:
-        return row.id not in self._table and row.id not in self._table.unseen
-
-    def _is_idle(self, row: Row) -> bool:
-        """Return whether a session no longer runs the statement that it ran."""
-        now = self._table.row(row.id)
-        if now is None:
-            return self._is_gone(row)
-        return now.group.values.activity not in WORKING or now.since != row.since
 
 
 async def _is_over(acting: asyncio.Task[Any], attempt: Attempt, until: float) -> bool:
