@@ -50,6 +50,14 @@ class TooManyCallsError(CoreError):
 class OperatorRequiredError(CoreError):
     """The caller does not have the role of an operator."""
 
+    def __init__(
+        self,
+        text: str = "this caller does not have the role of an operator, which --operators and"
+        " --operator-claim give",
+        **metadata: str,
+    ) -> None:
+        super().__init__(text, **metadata)
+
 
 class ActionNotSupportedError(CoreError):
     """The source's kind or version cannot do this without the risk of hitting another session."""

@@ -189,10 +189,7 @@ class Actions:
         request, asker = attempt.request, attempt.asker
         self._quota.take(asker.subject, "of this caller")
         if not asker.is_operator:
-            raise OperatorRequiredError(
-                "this caller does not have the role of an operator, which --operators and"
-                " --operator-claim give"
-            )
+            raise OperatorRequiredError
         row, runner = self._found(request)
         if request.grace:
             await self._wait(attempt)

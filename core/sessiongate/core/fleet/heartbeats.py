@@ -35,9 +35,7 @@ class HeartbeatWatch:
     def __init__(self, takeover_after: float) -> None:
         """Give up a core whose heartbeat has not changed for ``takeover_after`` seconds."""
         self._after = takeover_after
-        self._first: Look | None = (
-            None  # since then, nothing has changed but this core's own heartbeat
-        )
+        self._first: Look | None = None  # since then, only this core's own heartbeat has changed
         self._last: Look | None = None
         self._moves = 0  # of that since then, as far as they were durable
         self.is_smooth_since: float | None = None  # every look has gone well from then on

@@ -10,18 +10,11 @@ from pathlib import Path
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.core.follow.shard import Connect
 from sessiongate.runtime.addresses import Address
-from sessiongate.runtime.auth.core_token import read_core_tokens
-from sessiongate.runtime.auth.identity import (
-    ADDRESS_METADATA,
-    CALLER_METADATA,
-    OPERATOR,
-    ROLE_METADATA,
-    caller,
-    caller_address,
-)
+from sessiongate.runtime.auth.core_token import token_to_send
+from sessiongate.runtime.auth.identity import caller_address, caller_metadata
 from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
-from sessiongate.runtime.watched_file import WatchedFile, in_time
+from sessiongate.runtime.watched_file import in_time
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +25,10 @@ def connecting(tls: ClientTls | None, token_file: Path | None, *, open_to_all: b
     ``token_file`` holds the secret that is sent to all of them. With ``open_to_all``, callers
     without credentials have the role of an operator.
     """
-    credentials = token = None
+    credentials = None
     if tls is not None:
         credentials = in_time(lambda: grpc_channel_credentials(tls), *tls.files)
-    if token_file is not None:
-        tokens = WatchedFile([token_file], partial(read_core_tokens, token_file))
-        token = lambda: tokens.value[0]  # noqa: E731
+    token = None if token_file is None else token_to_send(token_file)
     metadata = partial(_call_metadata, open_to_all)
 
     def connect(address: str) -> AsyncClient:
@@ -59,12 +50,7 @@ def _stays_here(address: str) -> bool:
 
 def _call_metadata(open_to_all: bool) -> list[tuple[str, str]]:
     """Return what names the caller of the front to a core."""
-    identity, correlation = caller.get(), current.get()
-    metadata = [] if identity is None else [(CALLER_METADATA, identity.encode())]
-    if open_to_all if identity is None else identity.is_operator:
-        metadata.append((ROLE_METADATA, OPERATOR))
-    if address := caller_address.get():
-        metadata.append((ADDRESS_METADATA, address))
-    if correlation is not None:
+    metadata = caller_metadata(caller_address.get(), open_to_all=open_to_all)
+    if correlation := current.get():
         metadata += correlation.metadata()
     return metadata

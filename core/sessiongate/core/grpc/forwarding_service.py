@@ -69,10 +69,7 @@ class ForwardingActionService(SessionActionServiceServicer):
         """Refuse a caller who is no operator; note where another one calls from, for the core."""
         identity = caller.get()
         if not (self._insecure if identity is None else identity.is_operator):
-            raise OperatorRequiredError(
-                "this caller does not have the role of an operator, which --operators and"
-                " --operator-claim give"
-            )
+            raise OperatorRequiredError
         if not caller_address.get():
             caller_address.set(peer_address(context))
 

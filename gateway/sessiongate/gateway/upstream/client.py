@@ -17,17 +17,11 @@ from sessiongate.client.channel import ACTS, DEFAULT_READ_AHEAD, CoreStubs
 from sessiongate.client.cores import Cores
 from sessiongate.client.errors import CallError, moved_on
 from sessiongate.gateway.http.work import asker
-from sessiongate.runtime.auth.core_token import read_core_tokens
-from sessiongate.runtime.auth.identity import (
-    ADDRESS_METADATA,
-    CALLER_METADATA,
-    OPERATOR,
-    ROLE_METADATA,
-    caller,
-)
+from sessiongate.runtime.auth.core_token import token_to_send
+from sessiongate.runtime.auth.identity import caller_metadata
 from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
-from sessiongate.runtime.watched_file import WatchedFile, in_time
+from sessiongate.runtime.watched_file import in_time
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import CountPastSessionsRequest, ListPastSessionsRequest
 from sessiongate.v1.service_names import SESSION_SERVICE
@@ -74,17 +68,14 @@ class CoreClient(AsyncClient):
         ``basic`` are Basic credentials, to send instead of a token. With ``open_to_all``, callers
         without credentials have the role of an operator.
         """
-        credentials = token = None
+        credentials = None
         if tls is not None:
             credentials = in_time(lambda: grpc_channel_credentials(tls), *tls.files)
-        if token_file is not None:
-            tokens = WatchedFile([token_file], partial(read_core_tokens, token_file))
-            token = lambda: tokens.value[0]  # noqa: E731
         super().__init__(
             address,
             timeout=timeout,
             credentials=credentials,
-            token=token,
+            token=None if token_file is None else token_to_send(token_file),
             metadata=partial(_request_metadata, basic, open_to_all),
             observe=observe,
             read_ahead=ahead,
@@ -177,13 +168,8 @@ async def _take(places: asyncio.Semaphore) -> None:
 
 def _request_metadata(basic: str | None, open_to_all: bool) -> list[tuple[str, str]]:
     metadata = [] if basic is None else [("authorization", f"Basic {basic}")]
-    identity, whose = caller.get(), asker.get()
-    if identity is not None:
-        metadata.append((CALLER_METADATA, identity.encode()))
-    if open_to_all if identity is None else identity.is_operator:
-        metadata.append((ROLE_METADATA, OPERATOR))
-    if whose is not None:
-        metadata.append((ADDRESS_METADATA, whose.address))
+    whose = asker.get()
+    metadata += caller_metadata("" if whose is None else whose.address, open_to_all=open_to_all)
     if correlation := current.get():
         metadata += correlation.metadata()
     return metadata

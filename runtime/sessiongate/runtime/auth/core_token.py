@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sessiongate.runtime.settings import setting, text
-from sessiongate.runtime.watched_file import FileError, read_file
+from sessiongate.runtime.watched_file import FileError, WatchedFile, read_file
 
 MIN_LENGTH = 32  # characters
 
@@ -48,6 +50,15 @@ def read_core_tokens(path: Path) -> tuple[str, ...]:
             " A-Z a-z 0-9 . _ ~ + / -, such as `openssl rand -hex 32` prints"
         )
     return tuple(token.decode() for token in tokens)
+
+
+def token_to_send(path: Path) -> Callable[[], str]:
+    """Return what returns the token to send to a core, as the file has it now.
+
+    Raises `FileError`.
+    """
+    tokens = WatchedFile([path], partial(read_core_tokens, path))
+    return lambda: tokens.value[0]
 
 
 def is_one_of(token: str, tokens: tuple[str, ...]) -> bool:

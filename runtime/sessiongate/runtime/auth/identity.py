@@ -63,6 +63,21 @@ caller: ContextVar[Identity | None] = ContextVar("caller", default=None)
 caller_address: ContextVar[str] = ContextVar("caller_address", default="")
 
 
+def caller_metadata(address: str, *, open_to_all: bool) -> list[tuple[str, str]]:
+    """Return the metadata that names the caller of the current request to a core.
+
+    It calls from ``address``, if that is known. With ``open_to_all``, a caller without
+    credentials has the role of an operator.
+    """
+    identity = caller.get()
+    metadata = [] if identity is None else [(CALLER_METADATA, identity.encode())]
+    if open_to_all if identity is None else identity.is_operator:
+        metadata.append((ROLE_METADATA, OPERATOR))
+    if address:
+        metadata.append((ADDRESS_METADATA, address))
+    return metadata
+
+
 class Refusal(Exception):
     """The caller is refused. The text is for the caller, and repeats nothing that it sent."""
 
