@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import gc
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -17,6 +19,10 @@ from tests import scratch
 from tests.faults.scale import times
 from tests.server_data import making_data_once
 from tests.servers import PATIENCE
+
+if TYPE_CHECKING:
+    from tests.core.engines import Engine
+    from tests.postgres import Clients, Postgres
 
 scratch.keep_files_in_memory()
 
@@ -60,3 +66,23 @@ def pytest_runtestloop() -> None:
     """Let the garbage collector look only at what the tests themselves make."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """Run a PostgreSQL server for ledgers."""
+    from tests.core.engines import running_engine  # most tests need no server
+
+    with running_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def clients(server: Postgres) -> Iterator[Clients]:
+    """Yield what keeps the connections of clients, and closes them at the end of the test."""
+    from tests.postgres import Clients
+
+    opened = Clients()
+    yield opened
+    opened.close()
+    server.wait_until_left()

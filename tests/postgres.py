@@ -53,6 +53,15 @@ class Clients:
             self._connections.pop().close()
 
 
+def is_alive(client: psycopg.Connection) -> bool:
+    """Return whether a connection can still be used."""
+    try:
+        client.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
 class Postgres:
     """A server on IPv4, IPv6 and a Unix socket, with optional TLS.
 

@@ -18,7 +18,7 @@ from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from sessiongate.v1.session_pb2 import Session
 from tests import debian13
 from tests.core.acting import Acting, acting
-from tests.core.test_acts_postgresql import is_alive, sleeping
+from tests.core.test_acts_postgresql import sleeping
 from tests.doing import showing, stated
 from tests.polling import eventually
 from tests.postgres import (
@@ -27,6 +27,7 @@ from tests.postgres import (
     Clients,
     PgBouncer,
     Postgres,
+    is_alive,
     running_pgbouncer,
     running_postgres,
 )
@@ -46,14 +47,6 @@ def pool(server: Postgres) -> Iterator[PgBouncer]:
     program = debian13.pgbouncer()
     with running_pgbouncer(server, users, None, program, pool_mode="session") as pgbouncer:
         yield pgbouncer
-
-
-@pytest.fixture
-def clients(server: Postgres) -> Iterator[Clients]:
-    opened = Clients()
-    yield opened
-    opened.close()
-    server.wait_until_left()
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
-from tests.core.test_acts_postgresql import is_alive, pid_of, sleeping
+from tests.core.test_acts_postgresql import pid_of, sleeping
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.polling import eventually
-from tests.postgres import PASSWORD, Clients, Postgres, running_postgres
+from tests.postgres import PASSWORD, Clients, Postgres, is_alive, running_postgres
 from tests.program import PATIENCE, Forked
 
 ALICE = {"Authorization": basic()}

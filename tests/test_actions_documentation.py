@@ -12,10 +12,10 @@ from pathlib import Path
 from sessiongate.core.sources.base import Action
 from tests.core.acting import struck
 from tests.core.test_acts_mysql import target
-from tests.core.test_acts_postgresql import is_alive, sleeping
+from tests.core.test_acts_postgresql import sleeping
 from tests.mariadb import mariadb, opened, run
 from tests.polling import eventually
-from tests.postgres import PASSWORD, Postgres, running_postgres
+from tests.postgres import PASSWORD, Postgres, is_alive, running_postgres
 from tests.program import COMMAND, Forked, environment
 from tests.program import run as run_command
 from tests.snippets import texts

@@ -26,7 +26,7 @@ from sessiongate.v1.session_action_service_pb2 import (
     TerminateSessionRequest,
 )
 from sessiongate.v1.session_service_pb2 import SessionFilter
-from tests.core.engines import ROLE, Engine, running_engine
+from tests.core.engines import ROLE, Engine
 from tests.core.test_decoding import refused as refusal
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.faults.documents import write_document
@@ -40,12 +40,6 @@ from tests.snippets import texts
 HEARD = ShardState.SHARD_STATE_HEARD
 (SETTINGS,) = texts("docs/fleet.md", "toml", "Fronts")
 (COMMANDS,) = texts("docs/fleet.md", "sh", "Who is in the fleet")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.fixture

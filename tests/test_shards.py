@@ -28,7 +28,7 @@ from sessiongate.core.ledger.postgresql.suspects import (
     begin_first_read,
 )
 from tests.clocks import OwnClock
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 from tests.faults.documents import write_document, write_users
 from tests.fleet import FleetCore, FleetFront, FleetLedger, fleet_ledger
 from tests.polling import eventually
@@ -44,12 +44,6 @@ ENDED = "sessiongate_shard_cores_ended_total"
 LOST = "sessiongate_shard_pens_lost_total"
 NO_TAKEOVER = "it does not take over until they agree"
 (SETTINGS,) = texts("docs/fleet.md", "toml", "Shards")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 from urllib.parse import quote
 
+from sessiongate.core.ledger.lock import LedgerError
 from tests.postgres import PASSWORD, Postgres, running_postgres
 
 ROLE = "sessiongate"
@@ -43,3 +47,14 @@ def running_engine(**changes: object) -> Iterator[Engine]:
     """Run a server until the block ends; ``changes`` are of its settings."""
     with running_postgres(PASSWORD, **{"fsync": "on", **changes}) as server:
         yield Engine(server)
+
+
+async def until_known(write: Callable[[], Any]) -> Any:
+    """Write until the server is there: return the result, or raise what it says."""
+    while True:
+        try:
+            return await write()
+        except LedgerError as error:
+            if not re.search("cannot be reached|connection", str(error)):
+                raise
+            await asyncio.sleep(0.05)

@@ -42,7 +42,7 @@ from tests.credentials import USER, CredentialFiles, basic
 from tests.doing import showing, stated
 from tests.maxscale import MaxScale
 from tests.polling import eventually
-from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, running_postgres
+from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, is_alive, running_postgres
 from tests.runtime.clock import Clock
 from tests.servers import free_port
 
@@ -55,14 +55,6 @@ def server() -> Iterator[Postgres]:
         yield postgres
 
 
-@pytest.fixture
-def clients(server: Postgres) -> Iterator[Clients]:
-    opened = Clients()
-    yield opened
-    opened.close()
-    server.wait_until_left()
-
-
 def source(server: Postgres, **options: object) -> dict[str, object]:
     url = f"postgresql://{SUPERUSER}@127.0.0.1:{server.port}"
     return {"url": url, "name": "db", "password": PASSWORD, "actions": BOTH, **options}
@@ -70,14 +62,6 @@ def source(server: Postgres, **options: object) -> dict[str, object]:
 
 def connected(server: Postgres, clients: Clients, name: str = "aim") -> psycopg.Connection:
     return clients.add(server.connect(application_name=name))
-
-
-def is_alive(client: psycopg.Connection) -> bool:
-    try:
-        client.execute("SELECT 1")
-    except psycopg.Error:
-        return False
-    return True
 
 
 def test_the_end_is_seen_at_once_however_rarely_a_source_is_read(

@@ -30,6 +30,7 @@ from tests.postgres import (
     SUPERUSER,
     PgBouncer,
     Postgres,
+    is_alive,
     running_pgbouncer,
     running_postgres,
 )
@@ -73,14 +74,6 @@ def target(source: Watched, client: psycopg.Connection) -> Target:
     observation = source.observe()
     (item,) = (one for one in observation.sessions if one.session.port == port)
     return Target(item, item.session, observation.incarnation)
-
-
-def is_alive(client: psycopg.Connection) -> bool:
-    try:
-        client.execute("SELECT 1")
-    except psycopg.Error:
-        return False
-    return True
 
 
 def test_the_right_one_of_two_equal_clients_ends(able: PgBouncer) -> None:

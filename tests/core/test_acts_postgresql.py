@@ -22,7 +22,7 @@ from sessiongate.v1.session_service_pb2 import SessionFilter
 from tests.core.acting import BOTH, Acting, acting, struck
 from tests.core.real import Watched
 from tests.polling import eventually
-from tests.postgres import PASSWORD, Clients, Postgres, running_postgres
+from tests.postgres import PASSWORD, Clients, Postgres, is_alive, running_postgres
 
 READER, OPERATOR = "sessiongate", "sessiongate_acts"
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # the next process gets the next id
@@ -44,14 +44,6 @@ def server() -> Iterator[Postgres]:
         yield postgres
 
 
-@pytest.fixture
-def clients(server: Postgres) -> Iterator[Clients]:
-    opened = Clients()
-    yield opened
-    opened.close()
-    server.wait_until_left()
-
-
 def source(server: Postgres, **options: object) -> dict[str, object]:
     return {
         "url": f"postgresql://{READER}@127.0.0.1:{server.port}",
@@ -63,14 +55,6 @@ def source(server: Postgres, **options: object) -> dict[str, object]:
         "action_password": PASSWORD,
         **options,
     }
-
-
-def is_alive(client: psycopg.Connection) -> bool:
-    try:
-        client.execute("SELECT 1")
-    except psycopg.Error:
-        return False
-    return True
 
 
 def pid_of(client: psycopg.Connection) -> str:

@@ -32,7 +32,7 @@ from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of, place_of, time_of
 from sessiongate.v1.history_service_pb2 import EndReason, GapReason, PastSession
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 from tests.faults.scale import times
 
 SECOND = 10**9
@@ -61,12 +61,6 @@ LASTING = ("file", "postgresql")  # outlive a core: they are the same when they 
 EXAMPLES = {"file": times(15, 200), "memory": times(15, 200), "postgresql": times(2, 40)}
 LIVES = {"file": 150, "memory": 150, "postgresql": 60}
 STATED = ("file", "memory")  # use an id that a document states, if it is free
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 Open: TypeAlias = Callable[[str], Keeper]

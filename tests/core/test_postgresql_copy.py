@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,11 @@ from sessiongate.core.ledger.postgresql.from_sqlite import copy_ledger
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 
 DAY = 24 * 3600 * 10**9
 NOW = time.time_ns()
 KEYS = ("x\x00y", "\x01", "\x010", "None", "\\N", "a\tb\n")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def report(_done: int, _number: int) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,7 +19,7 @@ from sessiongate.core.ledger.postgresql import pen
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine, running_engine, until_known
 from tests.polling import eventually
 from tests.postgres import PASSWORD, SUPERUSER, Postgres
 from tests.relay import Relay
@@ -87,17 +85,6 @@ def pair() -> Iterator[tuple[Engine, Standby]]:
             yield engine, standby
         finally:
             standby.server.close()
-
-
-async def until_known(write: Callable[[], Any]) -> Any:
-    """Write until the server is there: return the result, or raise what it says."""
-    while True:
-        try:
-            return await write()
-        except LedgerError as error:
-            if not re.search("cannot be reached|connection", str(error)):
-                raise
-            await asyncio.sleep(0.05)
 
 
 async def opened(ledger: PostgresqlLedger, *keys: str) -> list[int]:

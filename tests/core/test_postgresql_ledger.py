@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from sessiongate.core.ledger.postgresql import ledger as ledgers
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine, running_engine, until_known
 from tests.faults.scale import times
 from tests.polling import eventually
 from tests.postgres import Postgres
@@ -31,12 +30,6 @@ from tests.servers import PATIENCE, prepare
 SECOND = 10**9
 HOUR = 3600 * SECOND
 BYTES = times(127, 7)  # from one cut to the next
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.fixture
@@ -75,17 +68,6 @@ async def again(write: Callable[[], Any]) -> Any:
         try:
             return await write()
         except LedgerError:
-            await asyncio.sleep(0.02)
-
-
-async def until_known(write: Callable[[], Any]) -> Any:
-    """Write until the server is there: return the result, or raise what it says."""
-    while True:
-        try:
-            return await write()
-        except LedgerError as error:
-            if not re.search("cannot be reached|connection", str(error)):
-                raise
             await asyncio.sleep(0.02)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,14 +21,8 @@ from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.schema import TABLES_VERSION
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import ROLE, Engine, running_engine
+from tests.core.engines import ROLE, Engine
 from tests.postgres import PASSWORD, SUPERUSER, running_pgbouncer, running_postgres
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def try_(url: str) -> None:

@@ -17,18 +17,12 @@ from sessiongate.core.ledger.postgresql import partitions
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.partitions import AHEAD, HOUR
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 
 SECOND = 10**9
 DAY = 24 * HOUR
 NOON = 1_700_000_000 * SECOND // HOUR * HOUR
 FOREVER = 1 << 62
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 class History:

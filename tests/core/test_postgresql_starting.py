@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,17 +11,11 @@ from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.postgresql import connection
 from sessiongate.core.ledger.postgresql import ledger as ledgers
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 from tests.faults.scale import times
 from tests.relay import Relay, at_once
 
 BYTES = times(1499, 97)  # from one cut to the next
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.mark.parametrize("way", ["answers_left", "requests_left"])

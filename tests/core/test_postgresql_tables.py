@@ -5,25 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 import tracemalloc
-from collections.abc import Iterator
-
-import pytest
 
 from sessiongate.core.ledger.past import PAST
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.tables import PostgresqlTables
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 
 COLUMNS = ", ".join(f'p."{name}"' for name in PAST)
 ROWS = 150_000
 MOST = 40 << 20  # bytes: all rows take 90 MiB
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def test_an_answer_that_is_read_to_its_end_is_not_held_at_once(engine: Engine) -> None:

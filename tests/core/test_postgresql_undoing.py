@@ -19,15 +19,9 @@ from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import Engine, running_engine
+from tests.core.engines import Engine
 
 NOW = time.time_ns()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @contextmanager
