@@ -22,7 +22,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 
 
 class _Taken(NamedTuple):
-    """What is measured while callers wait."""
+    """Figures measured while callers wait."""
 
     wait: Measure
     cpu: Measure

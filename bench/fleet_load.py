@@ -25,7 +25,7 @@ _READ = "{shard:,} sessions over three cores, 0.2 % replaced a second, 64 reader
 
 
 class _Taken(NamedTuple):
-    """What is measured of a fleet."""
+    """Figures measured of a fleet."""
 
     lag: Measure
     cut_off: Measure

@@ -24,7 +24,7 @@ _LAST = 5.0  # seconds that readers may be late at the end
 
 
 class Readers:
-    """What they have been told, and when."""
+    """The messages that they have received, and when."""
 
     def __init__(self) -> None:
         self.stated: dict[int, float] = {}  # when its core told of a new session, by id

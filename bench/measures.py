@@ -1,4 +1,4 @@
-"""What is measured at scale: each measure with its bound, and the sizes that it is taken at."""
+"""The measures at scale, each with its bound and the sizes that it is taken at."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sizes:
 
     @property
     def changes(self) -> float:
-        """What changes each second while the page is looked at."""
+        """The number of changes each second while the page is open."""
         return self.shown * PAGE_CHANGES
 
 

@@ -1,4 +1,4 @@
-"""What ends the demonstration: Ctrl-C, SIGTERM, or a terminal that is closed."""
+"""Ends the demonstration on Ctrl-C, SIGTERM, or when its terminal is closed."""
 
 from __future__ import annotations
 

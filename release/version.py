@@ -1,4 +1,4 @@
-"""What is released: its version, its time and its notes, each from its one place.
+"""The version, the time and the notes of a release, each from its one place.
 
 The version is pyproject.toml's, the time is that of the last commit, and the notes are the
 version's section of CHANGELOG.md.

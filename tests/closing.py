@@ -1,4 +1,4 @@
-"""What is closed at the end of a `with`, whatever happens in it."""
+"""A base for what is closed at the end of a `with`, whatever happens in it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ CONNECTED = 1_790_000_000  # when the sessions connected, in seconds since the e
 
 
 class Shown:
-    """What each source states, which a test may change at any time; a text is its fault.
+    """The sessions of each source, which a test may change at any time; a text is its fault.
 
     ``acts`` are those that were done, with the key of the session. One that is ended goes from
     its source, and one whose statement is cancelled is idle, unless it is ``stubborn``.

@@ -1,4 +1,4 @@
-"""What servers have when they first start: made by their own tools, or copied from that."""
+"""The data of a server that first starts: made by the server's own tools, or copied from that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others rely on: each name of a command, setting, parameter, member, code or metric.
+"""The names that others rely on: of commands, settings, parameters, members, codes and metrics.
 
 ``make release-surface`` writes it to docs/surface.txt when a release is made. From then on,
 tests/test_compatibility.py refuses to drop a line of it silently. The contract has its own record,

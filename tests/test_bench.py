@@ -1,4 +1,4 @@
-"""What the benchmark claims of itself; running it shows that it runs."""
+"""The benchmark's claims about itself; running it shows that it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command prints."""
+"""The command's output."""
 
 from __future__ import annotations
 

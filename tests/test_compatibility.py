@@ -1,4 +1,4 @@
-"""What a release has promised stays, or the changelog says what went."""
+"""A release's promises stay, or the changelog says what went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What shells complete, in the words of the core that is asked."""
+"""Shells' completions, in the words of the core that is asked."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def created(block: str, folder: Path) -> dict[str, dict[str, bytes]]:
 
 
 class Cluster:
-    """What pods find: secrets, as documented, and the ledger of a server."""
+    """The files of pods: secrets, as documented, and the ledger of a server."""
 
     def __init__(self, server: Postgres, folder: Path) -> None:
         typed(CERTIFICATES, folder)

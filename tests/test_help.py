@@ -1,4 +1,4 @@
-"""What `--help` says: all of it, for the command in question, and with an example."""
+"""The output of `--help`: complete, for the command in question, and with an example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What deploy/ describes for Compose and Kubernetes: valid, confined, and made of what there is."""
+"""The files of deploy/ for Compose and Kubernetes: valid, confined, and made of what there is."""
 
 from __future__ import annotations
 

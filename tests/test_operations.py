@@ -1,4 +1,4 @@
-"""What an operator monitors, in the real programs: metrics, logs, health, the service manager."""
+"""An operator's views of the real programs: metrics, logs, health, the service manager."""
 
 from __future__ import annotations
 

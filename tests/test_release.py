@@ -1,4 +1,4 @@
-"""What `make release` decides without building: version, time, notes, settings, units.
+"""The decisions of `make release` without building: version, time, notes, settings, units.
 
 What it builds is tried by `make release-test`.
 """

@@ -1,4 +1,4 @@
-"""What docs/rest.md says of the REST API is what the program does."""
+"""The program does what docs/rest.md says of the REST API."""
 
 from __future__ import annotations
 

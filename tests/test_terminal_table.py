@@ -1,4 +1,4 @@
-"""What a table of sessions shows: one line each, in the columns that say something."""
+"""A table of sessions: one line each, in the columns that say something."""
 
 from __future__ import annotations
 

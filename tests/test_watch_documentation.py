@@ -1,4 +1,4 @@
-"""What docs/watch.md shows is what the program does."""
+"""The program does what docs/watch.md shows."""
 
 from __future__ import annotations
 

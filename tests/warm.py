@@ -1,4 +1,4 @@
-"""What each command, core and gateway does at its start, done once before all are forked.
+"""Does once, before all are forked, what each command, core and gateway does at its start.
 
 The process from which `tests.forked` forks them imports this module. What a program imports only
 for some settings is imported here too, unless the environment changes what that is.

@@ -239,7 +239,7 @@ class SessionsPage:
 
 
 class Drawer:
-    """What the page shows about one session."""
+    """The page's drawer for one session."""
 
     def __init__(self, element: Locator) -> None:
         self.element = element

@@ -1,4 +1,4 @@
-"""What the page shows stays what REST says: during churn, and after programs were lost."""
+"""The page keeps showing what REST returns: during churn, and after programs were lost."""
 
 from __future__ import annotations
 

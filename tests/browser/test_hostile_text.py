@@ -1,4 +1,4 @@
-"""What databases and clients send is text: it makes no element, runs nothing, moves nothing."""
+"""Text from databases and clients stays text: it makes no element, runs nothing, moves nothing."""
 
 from __future__ import annotations
 

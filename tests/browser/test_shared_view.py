@@ -1,4 +1,4 @@
-"""What one looks at is in the URL: after a reload, for somebody else, and on the way back."""
+"""The view is in the URL: after a reload, for somebody else, and on the way back."""
 
 from __future__ import annotations
 

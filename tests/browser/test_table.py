@@ -1,4 +1,4 @@
-"""What the table shows is what REST says, however it is searched, filtered, grouped or sorted."""
+"""The table shows what REST returns, however it is searched, filtered, grouped or sorted."""
 
 from __future__ import annotations
 

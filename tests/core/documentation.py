@@ -1,4 +1,4 @@
-"""What docs/sources.md says of a kind of source, parsed for the tests that check it."""
+"""Parses what docs/sources.md says of a kind of source, for the tests that check it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cores of a fleet are not configured alike in."""
+"""The differences between the configurations of a fleet's cores."""
 
 from __future__ import annotations
 

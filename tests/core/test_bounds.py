@@ -1,4 +1,4 @@
-"""What a call may hold and cost: bounds with a reason, and other calls answered meanwhile."""
+"""The bounds of a call's memory and cost: each with a reason, and other calls are answered."""
 
 from __future__ import annotations
 

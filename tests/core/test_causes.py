@@ -1,4 +1,4 @@
-"""What libraries say of servers that are not reached, in plain words. The texts are real."""
+"""Libraries' errors about servers that are not reached, in plain words. The texts are real."""
 
 from __future__ import annotations
 

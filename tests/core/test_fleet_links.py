@@ -129,7 +129,7 @@ def test_links_between_cores_come_and_go_with_either_end() -> None:
 
 
 def test_a_core_that_takes_over_may_state_other_links() -> None:
-    """What the front has added to a session is neither taken for the core's, nor for a change."""
+    """A front's additions to a session are taken neither for the core's nor for a change."""
 
     async def test(stage: Fronted) -> None:
         east = HERE, "east", "m1"

@@ -45,7 +45,7 @@ def outside(window: Interval, pauses: list[Interval]) -> float:
 
 @dataclass
 class World:
-    """What happens, in real time; the stand-by's clock runs at a rate, from an offset."""
+    """The events in real time; the stand-by's clock runs at a rate, from an offset."""
 
     active: list[Interval] = field(default_factory=list)  # it is stopped, or cut off
     standing_by: list[Interval] = field(default_factory=list)

@@ -63,7 +63,7 @@ class Moment:
 
 @dataclass
 class Truth:
-    """What is alive: keys, each with its life, and its start in ns since the epoch."""
+    """Live sessions: keys, each with its life, and its start in ns since the epoch."""
 
     lives: dict[str, int] = field(default_factory=dict)
     alive: dict[str, tuple[str, int]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ Known = KnownRows[Row, tuple[int, int], "Made"]
 
 
 class Made:
-    """What is made of a row."""
+    """The object made of a row."""
 
     def __init__(self, row: Row) -> None:
         self.row = row

@@ -1,4 +1,4 @@
-"""What any ledger must do, whatever keeps it; each test runs with each kind of ledger."""
+"""The contract of a ledger; each test runs with each kind."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_names_may_be_of_any_bytes(server: MariaDB) -> None:
 
 
 class Bytes:
-    """What the driver accepts as text, and sends as these bytes."""
+    """An object that the driver accepts as text, and sends as these bytes."""
 
     def __init__(self, sent: bytes) -> None:
         self._sent = sent

@@ -1,4 +1,4 @@
-"""What PgBouncer's clients do, over a real PgBouncer in front of a real server."""
+"""Activities of PgBouncer's clients, over a real PgBouncer in front of a real server."""
 
 from __future__ import annotations
 

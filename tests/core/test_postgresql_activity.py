@@ -1,4 +1,4 @@
-"""What PostgreSQL's backends do, and who blocks whom, over a real server."""
+"""Activities of PostgreSQL's backends, and the sessions that block them, over a real server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RUNS = ("active", "fastpath function call")
 
 
 class Doing(NamedTuple):
-    """What a session does, and the pids of the sessions that block it."""
+    """A session's activity, and the pids of the sessions that block it."""
 
     activity: Activity | None
     blockers: frozenset[str]

@@ -1,4 +1,4 @@
-"""What a question about the past holds in memory, of a ledger in PostgreSQL."""
+"""The memory that a query about the past takes, with a ledger in PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ledger in PostgreSQL has written in part, or nobody knows whether, is taken back."""
+"""A ledger in PostgreSQL takes back what it has written in part, or perhaps."""
 
 from __future__ import annotations
 

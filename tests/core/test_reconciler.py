@@ -1,4 +1,4 @@
-"""What happens between preparing an observation and showing it."""
+"""Changes between preparing an observation and showing it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ takes = st.builds(
 
 @dataclass
 class Model:
-    """What is open, by key, and what is shown of it."""
+    """The open sessions, by key, and what is shown of them."""
 
     limit: int
     ids: dict[str, int] = field(default_factory=dict)

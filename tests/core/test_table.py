@@ -290,7 +290,7 @@ def _unclothed(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 
 
 def test_a_page_is_of_the_table_at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What changes while a page is made is in all of it, or in none of it."""
+    """A change while a page is made is in all of it, or in none of it."""
     monkeypatch.setattr(filtered, "_LOOKED_AT", 50)
     monkeypatch.setattr(filtered, "_SHORT", 10)
     monkeypatch.setattr(sorted_sequence, "_LONGEST", 64)

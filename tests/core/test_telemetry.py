@@ -1,4 +1,4 @@
-"""What a core reports of itself: metrics, logs under the caller's id, and its limits."""
+"""A core's reports on itself: metrics, logs under the caller's id, and its limits."""
 
 from __future__ import annotations
 

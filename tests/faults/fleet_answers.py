@@ -1,4 +1,4 @@
-"""What the programs of a fleet have answered: each answer is checked, and no id is forgotten."""
+"""The answers of a fleet's programs: each is checked, and no id is forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to a fleet: each fault lasts until its block ends, and is mended then."""
+"""Faults in a fleet: each lasts until its block ends, and is mended then."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.program import PATIENCE, Serving
 
 ARGUMENTS = ("--metrics", "127.0.0.1:0", "--core-metrics", "127.0.0.1:0")
-"""What a program needs to be measured."""
+"""The settings that a program needs to be measured."""
 
 # Samples by process, and by how many seconds they took at most, as Prometheus writes them.
 _Counts = Mapping[str, Mapping[str, float]]

@@ -17,7 +17,7 @@ _PERIOD = 0.1  # seconds from one sample to the next
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has: resident bytes, and open files and connections."""
+    """A process's resident bytes, and its open files and connections."""
 
     resident: int
     descriptors: int

@@ -1,4 +1,4 @@
-"""What is remembered of answers, and what an answer's tag depends on."""
+"""The cache of documents, and what a document's tag depends on."""
 
 from __future__ import annotations
 

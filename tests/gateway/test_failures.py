@@ -1,4 +1,4 @@
-"""What callers receive when the core fails."""
+"""Responses when the core fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a filter lets through, from the URL to the document."""
+"""Filters, from the URL to the document."""
 
 from __future__ import annotations
 

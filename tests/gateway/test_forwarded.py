@@ -1,4 +1,4 @@
-"""What proxies say of their callers, and which proxies are believed."""
+"""Proxies' statements about their callers, and which proxies are trusted."""
 
 from __future__ import annotations
 

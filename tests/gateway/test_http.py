@@ -1,4 +1,4 @@
-"""What HTTP promises for every answer, over both views and the real server."""
+"""HTTP's promises for every response, over both views and the real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lists of the past contain over REST: filters, gaps, ends; and which requests are refused."""
+"""Lists of the past over REST: filters, gaps, ends; and the requests that are refused."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _CLOSED = {"section", "nav", "main", "script", "style", "pre", "header"}
 
 
 class Page(HTMLParser):
-    """What an HTML page would load or run, what is in it, and where its links lead."""
+    """The resources that an HTML page would load or run, its contents, and its links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

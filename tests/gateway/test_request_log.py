@@ -1,4 +1,4 @@
-"""What is reported of every request, and to every caller."""
+"""The reports on every request, in the log and to its caller."""
 
 from __future__ import annotations
 

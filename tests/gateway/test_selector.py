@@ -1,4 +1,4 @@
-"""What is pushed down to a view selects exactly what the filter passes, row by row."""
+"""A pushed-down selector selects exactly what the filter passes, row by row."""
 
 from __future__ import annotations
 

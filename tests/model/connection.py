@@ -65,7 +65,7 @@ class Link:
 
 
 class _Cursor:
-    """What a statement has given."""
+    """The result of a statement."""
 
     def __init__(self, answer: Any) -> None:
         is_rows = isinstance(answer, list)

@@ -45,7 +45,7 @@ Known = dict[tuple[str, str], tuple[int, int]]
 
 
 class Watching(Protocol):
-    """What the model notes of its programs."""
+    """The model's notes on its programs."""
 
     truth: dict[str, dict[str, int]]  # when each session began, by source and key
 
@@ -152,7 +152,7 @@ async def _started(core: Any, stop: asyncio.Event) -> bool:
 
 
 class Observing:
-    """What a core does while it is active: it observes its sources, and has a ledger record it."""
+    """An active core: it observes its sources, and has a ledger record it."""
 
     def __init__(self, config: CoreConfig, written: PostgresqlLedger, *_: object) -> None:
         self.address = "core:1"

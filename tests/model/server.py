@@ -24,7 +24,7 @@ _FLUSH_EVERY = 0.4  # seconds until what is not durable becomes so
 
 
 class Transaction:
-    """What has been changed, and which rows are locked."""
+    """The changes so far, and the rows that are locked."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -70,7 +70,7 @@ class Session:
 
 
 class Lost:
-    """What a client hears when its connection ends."""
+    """The error that a client gets when its connection ends."""
 
 
 Statement: TypeAlias = Callable[["Server", Session, Transaction, tuple[Any, ...]], Awaitable[Any]]

@@ -18,7 +18,7 @@ _STEPS = 100  # in which what is cancelled ends
 
 
 class _NothingToSelect:
-    """What a loop looks at for events; messages come by calls between loops."""
+    """A selector of an event loop; messages come by calls between loops."""
 
     def select(self, timeout: float | None) -> list[Any]:
         return []

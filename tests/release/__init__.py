@@ -1,1 +1,1 @@
-"""What is released, on fresh Debian systems: run by `make release-test`, which takes minutes."""
+"""Tests of a release on fresh Debian systems: run by `make release-test`, which takes minutes."""

@@ -1,4 +1,4 @@
-"""What all tests of the release use: the release itself, built once from the last commit."""
+"""The release that all tests use, built once from the last commit."""
 
 from __future__ import annotations
 

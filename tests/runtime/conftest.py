@@ -1,4 +1,4 @@
-"""What holds for all tests of the runtime."""
+"""Settings of all tests of the runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service manager receives, over the socket that it would listen on."""
+"""The messages that a service manager receives, over the socket that it would listen on."""
 
 from __future__ import annotations
 

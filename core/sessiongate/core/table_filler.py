@@ -1,4 +1,4 @@
-"""What a core needs of whatever keeps its table up to date: a collector, or a front."""
+"""The interface of what keeps a core's table up to date: a collector, or a front."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class UpstreamSettings(CoreTlsSettings, CoreTokenSettings):
 
     @property
     def core_named(self) -> str:
-        """What to call a core whose address is one of these."""
+        """Settings for calling a core whose address is one of these."""
         one_of = "" if len(self.core_addresses) == 1 else "one of "
         return f"the core at {one_of}{self.cores_shown}"
 

@@ -1,4 +1,4 @@
-"""What both clients tell gRPC about their channel and their calls."""
+"""The options of channels and calls that both clients give gRPC."""
 
 from __future__ import annotations
 

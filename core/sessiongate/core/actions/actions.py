@@ -71,7 +71,7 @@ _CANNOT = {Action.CANCEL: "cannot cancel statements", Action.TERMINATE: "cannot 
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What is known of an action when its caller is answered."""
+    """The result of an action, as far as it is known when its caller is answered."""
 
     ended: bool  # the session, or its statement, has ended
     revision: int = 0  # of the table, which shows that

@@ -1,4 +1,4 @@
-"""What becomes of a session after an act: its source is read until it is seen to have ended."""
+"""Reads a source after an act, until the session is seen to have ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller asks to be done to a session."""
+"""A caller's request to act on a session."""
 
 from __future__ import annotations
 

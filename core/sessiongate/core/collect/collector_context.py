@@ -1,4 +1,4 @@
-"""What all sources of a core share."""
+"""The objects that all sources of a core use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sessiongate.runtime.memory import FreeMemory
 
 @dataclass(frozen=True, slots=True)
 class CollectorContext:
-    """What all sources share."""
+    """The objects that all sources use."""
 
     table: SessionTable
     ledger: Ledger

@@ -14,7 +14,7 @@ from sessiongate.v1.history_service_pb2 import EndReason
 
 
 class Endings:
-    """What is known of the ends of sessions between two observations."""
+    """The ends of sessions between two observations, as far as they are known."""
 
     def __init__(
         self, shown_source: ShownSource, now: Callable[[], int], terminations: Terminations

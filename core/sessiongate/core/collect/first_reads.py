@@ -1,4 +1,4 @@
-"""What a collector, or an observer, asks before a source is read for the first time."""
+"""The permission that a collector or an observer asks for before the first read of a source."""
 
 from __future__ import annotations
 

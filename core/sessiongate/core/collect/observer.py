@@ -74,7 +74,7 @@ def _end_if_cancelled() -> None:
 
 
 class Standby(NamedTuple):
-    """What a core has when it no longer stands by."""
+    """The open sources and the table that a core has when it no longer stands by."""
 
     sources: Sequence[StandbySource] = ()  # which are open
     warm: WarmTable | None = None

@@ -42,7 +42,7 @@ _FIRSTS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What becomes of the sessions that differ from those before."""
+    """The sessions that an observation opens, changes and ends."""
 
     fresh: Mapping[str, Observed]  # to show, by key
     former: Mapping[str, str]  # their keys so far, if those were others

@@ -33,7 +33,7 @@ _AT_ONCE = 8  # sessions that are prepared before a rest may be due
 
 
 class ShownSource:
-    """What the table shows of one source.
+    """The sessions of one source in the table.
 
     Invariant: each session in ``held`` is ``stated`` (as the object that ``shown`` has),
     ``absent``, or about to be hidden.

@@ -12,7 +12,7 @@ from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 
 
 class Entry(NamedTuple):
-    """What becomes of one session."""
+    """The change of one session."""
 
     key: str
     item: Observed | None  # None if it ends
@@ -37,7 +37,7 @@ class SourceStep:
 
 
 class Effects:
-    """What a step does to links and the table."""
+    """The changes that a step makes to links and the table."""
 
     def __init__(self) -> None:
         self.withdrawn: list[Stated] = []

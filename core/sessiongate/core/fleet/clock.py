@@ -15,7 +15,7 @@ def is_wrong(off: float) -> bool:
 
 
 class ClockWatch:
-    """What is known of the difference; times are in seconds since the epoch."""
+    """Bounds on the difference; times are in seconds since the epoch."""
 
     def __init__(self) -> None:
         self.off = 0.0  # by which this machine's clock is ahead of the server's, at least

@@ -1,4 +1,4 @@
-"""What a core shows Prometheus of its shard, while it is active and while it stands by."""
+"""The metrics of a core's shard, while it is active and while it stands by."""
 
 from __future__ import annotations
 

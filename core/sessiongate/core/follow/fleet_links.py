@@ -19,7 +19,7 @@ _NO_ENDS = SessionTcpLinks(None, ())
 
 
 class CoreLinks(NamedTuple):
-    """What a core states of a session's links: TCP links, and sessions of its own."""
+    """The links of a session as a core states them: TCP links, and sessions of its own."""
 
     ends: SessionTcpLinks
     linked: Linked

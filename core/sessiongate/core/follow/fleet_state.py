@@ -12,7 +12,7 @@ from sessiongate.v1.fleet_service_pb2 import FleetCore, ListShardsResponse, Shar
 
 
 class FleetState:
-    """What `note` was last told of, and how that is followed."""
+    """The fleet that `note` was last given, and how its cores are followed."""
 
     def __init__(self, name: str, front: Front) -> None:
         """``name`` is this front's."""

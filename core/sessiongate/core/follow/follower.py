@@ -35,7 +35,7 @@ class CoreToFollow(NamedTuple):
 
 
 class CoreUpdate:
-    """What a core has stated since the last state, or its whole state so far."""
+    """The changes that a core has stated since its last state, or its whole state so far."""
 
     def __init__(self, *, is_whole: bool) -> None:
         self.is_whole = is_whole

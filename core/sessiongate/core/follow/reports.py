@@ -1,4 +1,4 @@
-"""What the cores of a fleet report about their sources."""
+"""The reports of the cores of a fleet about their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the table of a front shows of one shard, and the steps that change it.
+"""The sessions of one shard in the table of a front, and the steps that change them.
 
 What a core states is compared with what is shown: what did not change makes no event, whichever
 core states it.

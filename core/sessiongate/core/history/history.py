@@ -33,7 +33,7 @@ class PastPage:
 
 
 class History:
-    """What the ledger of a core knows of the past.
+    """The past sessions of a core's ledger.
 
     ``observed`` returns when sources were observed, as far as the ledger may not have it yet,
     given the present time; times are in ns since the epoch.

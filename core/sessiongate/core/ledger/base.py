@@ -1,4 +1,4 @@
-"""What a core needs of a ledger, whatever database keeps it.
+"""The interface of a ledger, whatever database keeps it.
 
 Times are ns since the epoch. Calls raise `LedgerError`; then nothing is written.
 """

@@ -58,7 +58,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What is known of the times at which sources were observed."""
+    """The times at which sources were observed, as far as they are known."""
 
     intervals: Sequence[Interval]
     runs: Sequence[CoreRun]

@@ -1,4 +1,4 @@
-"""What runs on a ledger's thread: its rows and counters are written here, in transactions.
+"""Writes the rows and counters of a ledger on its thread, in transactions.
 
 No id is assigned twice, and a ceiling above every revision ever used is kept. Each call that
 writes is one transaction, committed before it returns.

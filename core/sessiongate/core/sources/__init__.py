@@ -1,4 +1,4 @@
-"""What a plugin that adds a kind of source needs; docs/plugins.md describes each name."""
+"""The names for plugins that add a kind of source; docs/plugins.md describes each."""
 
 from sessiongate.core.sources.base import (
     ActError,

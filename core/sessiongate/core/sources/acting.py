@@ -1,4 +1,4 @@
-"""What a kind of source provides if one can act on its sessions."""
+"""The interface of a kind of source whose sessions one can act on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sessiongate.v1.session_pb2 import Session
 
 
 class Action(StrEnum):
-    """What can be done to a session."""
+    """An action on a session."""
 
     CANCEL = "cancel"  # cancel the statement that it runs
     TERMINATE = "terminate"  # end it

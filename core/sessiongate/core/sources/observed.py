@@ -1,4 +1,4 @@
-"""What a source states about one session."""
+"""One session, as its source states it."""
 
 from __future__ import annotations
 

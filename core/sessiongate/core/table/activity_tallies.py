@@ -1,4 +1,4 @@
-"""What the sessions of each source are doing, counted by each change."""
+"""Counts of the activities of each source's sessions, kept up to date by each change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Places: TypeAlias = Mapping[str, list[int]]
 
 
 class ActivityTally(NamedTuple):
-    """What the sessions of one source are doing."""
+    """Counts of the activities of one source's sessions."""
 
     states: Counter[int | None]  # sessions by the state of their activity; None: not known
     blocked: int  # sessions that others block

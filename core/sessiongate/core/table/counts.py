@@ -53,7 +53,7 @@ _MEMBERS: Mapping[CountBy, str] = {
 
 
 class _Key(NamedTuple):
-    """What sessions are counted by at first: what the indexes hold."""
+    """The values that sessions are counted by at first: those that the indexes hold."""
 
     of: Callable[[Row], Hashable]
     values: Callable[[Any], CountedValues]  # all fields, by place

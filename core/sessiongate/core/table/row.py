@@ -16,7 +16,7 @@ _read = attrgetter("source", "service", "state", "user", "database", "applicatio
 
 
 class Values(NamedTuple):
-    """What a filter may name of a session; None is unknown, and matches no name."""
+    """The values of a session that a filter may name; None is unknown, and matches no name."""
 
     source: str
     service: str

@@ -1,4 +1,4 @@
-"""What the table says about a source."""
+"""The state of a source in the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be done to sessions, as operations of the API; only for gateways that allow it."""
+"""The actions on sessions, as operations of the API; only for gateways that allow it."""
 
 from __future__ import annotations
 

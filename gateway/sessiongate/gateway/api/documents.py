@@ -174,7 +174,7 @@ async def rendered_resources(
 
 
 class Referred:
-    """What sessions refer to: all that is needed of them to include it."""
+    """The resources that sessions refer to, with all that is needed to include them."""
 
     def __init__(self) -> None:
         self.ids: set[int] = set()  # of the sessions themselves

@@ -38,14 +38,14 @@ _KNOWN, _SHORT = 256, 1024
 
 @dataclass(slots=True)
 class RenderContext:
-    """What a resource object depends on besides its session."""
+    """The values that a resource object depends on besides its session."""
 
     base: str  # what URLs start with
     now: float  # seconds since the epoch
 
 
 class Preferences(NamedTuple):
-    """What a request's query and headers ask for; the same for the same text."""
+    """The preferences in a request's query and headers; the same for the same text."""
 
     query: QueryParameters
     media_type: str

@@ -46,7 +46,7 @@ class SelectedRows:
 
 
 class Selection:
-    """What a request selects: what the view can find, and what is left to do with its rows."""
+    """The selection of a request: what the view can find, and what is left to do with its rows."""
 
     def __init__(self, request: ApiRequest, selector: Selector) -> None:
         """Select among the sessions that match ``selector``."""
@@ -68,7 +68,7 @@ class Selection:
 
     @property
     def exact(self) -> Selector | None:
-        """What the core can select by itself, if the request selects nothing else."""
+        """The part that the core can select by itself, if the request selects nothing else."""
         return self._selector if self._selector.is_exact and not self._filters else None
 
     async def rows(self) -> SelectedRows:

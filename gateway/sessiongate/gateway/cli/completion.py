@@ -1,4 +1,4 @@
-"""What shells complete: names and ids of the core that the command line asks, and REST's words."""
+"""Shell completions: names and ids of the core that the command line asks, and REST's words."""
 
 from __future__ import annotations
 

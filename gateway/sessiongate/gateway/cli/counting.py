@@ -39,7 +39,7 @@ class CountedPage(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """What is not known: as ``meta`` of a document, and as notes for people."""
+    """The unknown part of a count: as ``meta`` of a document, and as notes for people."""
 
     meta: Mapping[str, Any]
     notes: Iterable[str]

@@ -28,7 +28,7 @@ _S = TypeVar("_S", contravariant=True)
 
 @dataclass(frozen=True)
 class Listed(Generic[_T]):
-    """What is listed: sessions, or past ones."""
+    """The kind of resource that is listed: sessions, or past ones."""
 
     layout: Layout[_T]
     csv: Sequence[str]  # the columns of CSV: always the same, whatever the sessions are

@@ -1,4 +1,4 @@
-"""What the command asks about the past, and how it prints the answers."""
+"""Asks a core about the past, and prints its answers."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from sessiongate.runtime.urls import Url, UrlError
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `serve` starts."""
+    """The programs that `serve` starts, with their settings."""
 
     gateway: GatewayConfig
     core: Mapping[str, object] | None  # settings of its own core, if it has one

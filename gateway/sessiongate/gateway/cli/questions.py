@@ -1,4 +1,4 @@
-"""What the commands ask a core, and how they print its answers."""
+"""Asks a core for the commands, and prints its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known about a session, by REST's attribute names: columns, orders, cells of CSV."""
+"""The fields of a session, by REST's attribute names: columns, orders, cells of CSV."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PAIR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy reports about its client; None for what it does not report."""
+    """One proxy's report on its client; None for what it does not report."""
 
     client: IpAddress | None = None
     scheme: str | None = None

@@ -60,7 +60,7 @@ def key_of(scope: Scope) -> tuple[list[tuple[bytes, bytes]], Key]:
 
 
 class Validity:
-    """What a response was made from: right while it is what would be read now.
+    """The data that a response was made from: valid while the same would be read now.
 
     ``state`` returns an object that stays the same as long as nothing that can be read changes;
     None if it is not known what would be read. ``began`` is what it returned when the making

@@ -1,4 +1,4 @@
-"""What acts on sessions, in OpenAPI: its parameters, and its responses."""
+"""Describes the operations that act on sessions, in OpenAPI: their parameters and responses."""
 
 from __future__ import annotations
 

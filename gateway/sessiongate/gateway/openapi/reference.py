@@ -54,7 +54,7 @@ class OperationEntry:
 
     @property
     def content(self) -> Schema:
-        """What it answers with, by media type; empty if it has no document."""
+        """The content of its successful response, by media type; empty if it has no document."""
         found: Schema = self.responses.get("200", {}).get("content", {})
         return found
 

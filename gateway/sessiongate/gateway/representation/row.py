@@ -73,7 +73,7 @@ class SessionRow:
 
     @property
     def values(self) -> IndexedValues:
-        """What it is found by, and its resource object shows; after that, its source."""
+        """The values that it is found by and that its resource object shows; then its source."""
         return self._values or self._read_values()
 
     def _read_values(self) -> IndexedValues:

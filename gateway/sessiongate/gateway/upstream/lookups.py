@@ -1,4 +1,4 @@
-"""What is looked up in a store: built when it is first needed, and then kept by each change."""
+"""Lookups in a store: built when first needed, and then kept up to date by each change."""
 
 from __future__ import annotations
 

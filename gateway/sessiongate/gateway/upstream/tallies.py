@@ -20,7 +20,7 @@ _PLACE = itemgetter(FIELDS.index("services"), -1)
 
 
 class ServiceTally(NamedTuple):
-    """What is counted of the sessions on one service."""
+    """Counts of the sessions on one service."""
 
     sources: tuple[str, ...]  # sorted
     connections: int  # sessions that are not listeners

@@ -75,7 +75,7 @@ class WorkerCollector(Collector):
 
 
 class ProcessCollector(Collector):
-    """What processes use of the machine, under the names that Prometheus has for that.
+    """The resources that processes use, under the names that Prometheus has for them.
 
     ``pids`` returns each process's name, the label ``process``, and its id.
     """

@@ -41,7 +41,7 @@ Attributes = Mapping[str, str | int]
 
 
 class Spans:
-    """What records the spans of one process, until `close`."""
+    """Records the spans of one process, until `close`."""
 
     def __init__(self, program: str, protocol: str) -> None:
         """Send spans by OTLP's ``protocol``. Raises what the SDK raises for a wrong variable."""

@@ -1,4 +1,4 @@
-"""What an operator should know of a ledger's server, said once at the start."""
+"""Warnings about a ledger's server, logged once at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on the thread of a ledger in PostgreSQL: its rows are written here.
+"""Writes the rows of a ledger in PostgreSQL, on a thread of their own.
 
 Each observation is a transaction, or, if it is large, a few; committed before it returns. If one
 fails, or nobody knows whether it was committed, everything of that observation is undone before

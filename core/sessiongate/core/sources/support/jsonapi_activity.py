@@ -1,4 +1,4 @@
-"""What sessions of a JSON:API document are doing: as a sessiongate states it, or a MaxScale.
+"""The activities of the sessions of a JSON:API document: as a sessiongate states it, or a MaxScale.
 
 A sessiongate names those that block a session by their ids in the document; keys are made of
 them once all sessions are read.

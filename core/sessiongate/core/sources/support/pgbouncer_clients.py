@@ -75,7 +75,7 @@ LinkedClient: TypeAlias = tuple[ClientRow, ClientRow | None, bool, Awaiting]
 
 
 class _Given(NamedTuple):
-    """What clients are read from."""
+    """The rows that clients are read from."""
 
     clients: Sequence[ClientRow]
     servers: Sequence[ClientRow]

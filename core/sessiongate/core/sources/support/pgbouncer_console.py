@@ -1,4 +1,4 @@
-"""What PgBouncer's admin console shows: rows of its clients, servers and pools."""
+"""PgBouncer's admin console: rows of its clients, servers and pools."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Awaiting(Enum):
 
 
 class Shown(NamedTuple):
-    """What the console shows at about the same moment."""
+    """The rows that the console shows at about the same moment."""
 
     clients: Sequence[ClientRow]
     servers: Sequence[ClientRow]

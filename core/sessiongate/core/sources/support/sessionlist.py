@@ -49,7 +49,7 @@ Servers = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class ReadingContext:
-    """What is known when a response is read. Times are in seconds since the epoch."""
+    """The facts that are known when a response is read. Times are in seconds since the epoch."""
 
     moment: float  # when it arrived, by this machine's clock
     zone: ServerZone  # of the server
@@ -187,7 +187,7 @@ class SessionList:
 
 
 class _Seen:
-    """What has been found in a response so far."""
+    """The sessions that have been found in a response so far."""
 
     def __init__(self, known: Runs, moment: float) -> None:
         self.rows: dict[Hashable, KnownElement] = {}

@@ -61,7 +61,7 @@ _AGE_UNITS = (604800, 86400, 3600, 60, 1)
 
 
 class Progress(NamedTuple):
-    """What HAProxy is doing for a stream, as far as it knows."""
+    """HAProxy's work for a stream, as far as HAProxy states it."""
 
     native: str  # the state of the connection to the server, in HAProxy's words
     state: ActivityState

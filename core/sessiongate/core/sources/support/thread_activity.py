@@ -1,4 +1,4 @@
-"""What a thread of a MariaDB or MySQL server is doing, by its command and its transaction."""
+"""The activity of a thread of a MariaDB or MySQL server, by its command and its transaction."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Transactions:
 
 
 NO_TRANSACTIONS = Transactions(math.inf, {})
-"""What a server states, at any time, that has no InnoDB."""
+"""The transactions of a server without InnoDB: none."""
 
 
 def thread_activity(

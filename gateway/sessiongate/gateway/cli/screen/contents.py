@@ -1,4 +1,4 @@
-"""What the grid shows: sessions, or groups of them."""
+"""The contents of the grid: sessions, or groups of them."""
 
 from __future__ import annotations
 

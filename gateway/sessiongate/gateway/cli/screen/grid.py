@@ -26,7 +26,7 @@ class GridRow(NamedTuple):
 
 
 class GridContent(Protocol):
-    """What a grid shows."""
+    """The interface of a grid's contents."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
