@@ -1,4 +1,4 @@
-"""A core under churn: how long its callers wait, what it takes, and when it tells of changes."""
+"""A core under churn: how long its callers wait, what it costs, and when watchers get changes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def many_sources(sizes: Sizes) -> Found:
 
 
 def one_source(sizes: Sizes) -> Found:
-    """Measure a core with one large source, and what a watcher is told."""
+    """Measure a core with one large source, and when a watcher gets changes."""
     source = Churning("large", sizes.churning, sizes.churning * 0.05)
     options = synthetic(source.sessions, source.churn, name=source.name)
     with (
@@ -83,7 +83,7 @@ def one_source(sizes: Sizes) -> Found:
 
 
 def _settle(watcher: Watcher, began: float) -> None:
-    """Wait until what became due while the core started has been told, but not for ever."""
+    """Wait until the watcher has what became due while the core started, but not for ever."""
     end = time.monotonic() + _CATCHING_UP
     while watcher.untold(began) > _TOLD_WITHIN and time.monotonic() < end:
         time.sleep(0.1)

@@ -79,7 +79,7 @@ class _Table:
         return 1 / median(self._took)
 
     def walk(self, users: int) -> None:
-        """Change the table, and request the pages of so many users."""
+        """Change the table, and request the pages of a number of users."""
         user = f"changed_{next(self._revisions)}"
         self._gateway.show(user)
         self._gateway.seen(user)

@@ -79,7 +79,7 @@ class _Shard:
         self.active = self.wait_for(*_NAMES)
 
     def write(self, sessions: int) -> None:
-        """Replace the document: so many sessions of it are there from now on."""
+        """Replace the document by one with this many sessions."""
         self._write(self._folder / "app.json", sessions)
         self._expected = self._sessions + sessions
 

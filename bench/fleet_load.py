@@ -1,4 +1,4 @@
-"""Three cores and a front under load: what watchers of the front are told late, and what it costs.
+"""Three cores and a front under load: how late its watchers get changes, and what it costs.
 
 ``python -m bench.fleet_load SESSIONS REPLACED READERS SECONDS`` prints, as JSON, the figures of a
 fleet of so many sessions, of which so many are replaced each second.
@@ -50,7 +50,7 @@ _SETTLING = 10.0  # seconds until changes count
 
 
 def busy(sizes: Sizes) -> Found:
-    """Measure a front of which one watcher is told of many changes."""
+    """Measure a front that sends many changes to one watcher."""
     yield from _measured(BUSY, sizes.fleet, sizes.replaced, 1, sizes.load)
 
 
@@ -142,7 +142,7 @@ def _started(stack: ExitStack, url: str, name: str, *arguments: str) -> Program:
 
 
 def _wait_for(address: str, sessions: int) -> None:
-    """Wait until a program shows so many sessions."""
+    """Wait until a program shows this many sessions."""
     until = time.monotonic() + LONG
     with Client(address) as client:
         while True:

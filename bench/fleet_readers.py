@@ -1,4 +1,4 @@
-"""Readers of a front: they count what they are told, and discard it.
+"""Readers of a front: they count what they receive, and discard it.
 
 ``python -m bench.fleet_readers READERS FRONT CORES…`` prints a line once all have the whole state.
 It measures from a line on its standard input to the next, and prints, as JSON, how many readers
@@ -34,7 +34,7 @@ class Readers:
         self._is_free = asyncio.Semaphore(_AT_ONCE)
 
     async def follow(self, core: str, is_whole: asyncio.Event) -> None:
-        """Note when a core tells of sessions."""
+        """Note when a core sends sessions."""
         async for message in _messages(core):
             now = time.monotonic()
             for session in message.changes.upserts:
@@ -43,7 +43,7 @@ class Readers:
                 is_whole.set()
 
     async def read(self, front: str, is_whole: asyncio.Event) -> None:
-        """Note when the front tells of sessions."""
+        """Note when the front sends sessions."""
         try:
             async with self._is_free:
                 messages = _messages(front)

@@ -1,4 +1,4 @@
--- Asks for the paths of BENCH_WALK in turn, where that is set, and else for the URL's;
+-- Asks for the paths of BENCH_WALK in turn, if that is set, otherwise for the URL's;
 -- says at the end what came of it.
 local walk = os.getenv("BENCH_WALK")
 

@@ -31,7 +31,7 @@ class Sizes:
     takeovers: int  # from each kind of failure
     fleet: int  # of three cores,
     replaced: int  # and of those, each second,
-    load: int  # for so many seconds
+    load: int  # seconds
 
     @property
     def changes(self) -> float:

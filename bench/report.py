@@ -31,7 +31,7 @@ _METHOD = f"""\
 ## How it is measured
 
 Each round starts a core, the gateway (`sessiongate serve --core`, with one worker and with
-two) and Envoy in front of it, anew for each number of sessions, and loads one server after
+two) and Envoy in front of it, again for each number of sessions, and loads one server after
 the other on each path. Figures are the medians of the rounds. Before a path is measured every
 server has to answer it once with the right status and the right sessions, the gateway all of them
 from its copy; the bare server has
@@ -39,7 +39,7 @@ to send the gateway's very bytes. An error under load, or an answer of another s
 the figure.
 
 Load is wrk's, one thread and {CONNECTIONS} connections ({LARGE_CONNECTIONS}, for {LARGE_SECONDS}
-times as long, where an answer is larger than 1 MiB). Load and servers share the machine's CPUs.
+times as long, if an answer is larger than 1 MiB). Load and servers share the machine's CPUs.
 Envoy answers the whole list in pages, as many as the core gives for `page_size` 10000; its rate
 counts whole lists, its latency is that of the pages one after another. CPU is that of the server's
 processes and, behind it, the core's. All sessions but one are synthetic; the one that single

@@ -85,7 +85,7 @@ class Watcher(Thread):
         return time.time() - self._due(began, self._last + 1)
 
     def longest(self, began: float, since: float, until: float) -> float:
-        """Return the longest time from a replacement until it was told, in seconds.
+        """Return the longest time from a replacement until it was sent, in seconds.
 
         ``began`` is when the source was first observed; ``since`` and ``until`` are when
         measuring began and ended. What is not told by then, even that a session has ended,
@@ -93,7 +93,7 @@ class Watcher(Thread):
         """
         steps = [step for step in self._steps if since <= step.told <= until]
         if not steps:
-            raise BenchError(f"no change was told in {until - since:.0f} seconds")
+            raise BenchError(f"no change was sent in {until - since:.0f} seconds")
         delays = [step.told - self._due(began, step.first) for step in steps]
         return max(*delays, until - self._due(began, self._last + 1), until - self._whole)
 
@@ -110,7 +110,7 @@ class Watcher(Thread):
             self._copy.pop(removal.id, None)
         if not message.HasField("as_of"):
             return
-        # A large observation is told in several steps.
+        # A large observation is sent in several steps.
         if len(self._copy) == self._source.sessions:
             self._whole = time.time()
         if self._news:
@@ -145,6 +145,6 @@ def first_observation(channel: grpc.Channel, source: Churning) -> float:
             found[replaced] = requested - replaced / source.churn
         time.sleep(0.1)
     if not found:
-        raise BenchError("no observation can be told from the next")
+        raise BenchError("no observation can be distinguished from the next")
     # The newest session may be of the next observation already, but of no earlier one.
     return max(found.values())

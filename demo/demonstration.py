@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
         " four. Everything listens on this machine only and keeps its data in private folders."
         " Ctrl-C ends everything and removes the folders.",
         epilog="It needs Debian's packages postgresql, pgbouncer, mariadb-server and haproxy. Root"
-        " installs those that are missing, without starting their services; others are told what"
+        " installs those that are missing, without starting their services; others see what"
         " to type.",
     )
     parser.add_argument(

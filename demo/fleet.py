@@ -1,6 +1,6 @@
 """The demonstration of a fleet: two shards with a stand-by each, and a front over both.
 
-The core that is active for a shard is killed again and again, and what happens is told.
+The core that is active for a shard is killed again and again, and the effect is printed.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Shown:
 
 
 def _key(session: Session) -> tuple[str, str, int]:
-    """Return what tells a session from all others, except its id."""
+    """Return what distinguishes a session from all others, except its id."""
     return session.source, session.native_id, session.connect_time.ToNanoseconds()
 
 

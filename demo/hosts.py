@@ -29,7 +29,7 @@ class Relay:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.lost.clear()
-        with suppress(OSError):  # the server cannot be reached: the client is told by the end
+        with suppress(OSError):  # the server cannot be reached: the client sees the end
             source = (self._host, 0)
             incoming, there = await asyncio.open_connection(
                 "127.0.0.1", self._target, local_addr=source

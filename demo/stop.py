@@ -14,7 +14,7 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Remembers that it is time to end; to be told so again changes nothing.
+    """Remembers that it is time to end; a second signal changes nothing.
 
     The handler only takes a note, so that it interrupts no step halfway.
     """

@@ -41,7 +41,7 @@ def build_texts(release: Release, out: Path) -> None:
 
 
 def build_sbom(release: Release, out: Path) -> None:
-    """Write what a server consists of, in CycloneDX: packages, licences, who needs whom."""
+    """Write what a server consists of, in CycloneDX: packages, licences, dependencies."""
     with TemporaryDirectory() as folder:
         python = Path(folder, "env", "bin", "python")
         run(BIN / "uv", "venv", "--quiet", python.parent.parent)

@@ -47,7 +47,7 @@ def _lines(option: Any) -> Iterator[str]:
 
 
 def _value(option: Any) -> str:
-    """Return an option's default as TOML has it, or what stands for a value."""
+    """Return an option's default as TOML has it, or a placeholder."""
     default = None if callable(option.default) else option.default
     if isinstance(default, str) and default in ("on", "off"):
         return "true" if default == "on" else "false"

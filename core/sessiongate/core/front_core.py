@@ -28,7 +28,7 @@ class FrontCore:
         start: Callable[[Core, asyncio.Event], Coroutine[Any, Any, bool]],
         listening: Callable[[str], None],
     ) -> None:
-        """``start`` starts a core unless stopped; ``listening`` is told the address."""
+        """``start`` starts a core unless stopped; ``listening`` gets the address."""
         self._config, self._stop = config, stop
         self._start, self._listening = start, listening
         entry = MemberEntry(config.core_name)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class FrontServer(Core):
-    """A front from `start` to `stop`; `see` tells it who is in the fleet."""
+    """A front from `start` to `stop`; `see` gives it the members of the fleet."""
 
     def __init__(self, config: CoreConfig, ledger: ReadLedger) -> None:
         """Read from ``ledger``, and close it at the end."""

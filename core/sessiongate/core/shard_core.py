@@ -52,7 +52,7 @@ class ShardCore:
         start: Callable[[Core, asyncio.Event], Coroutine[Any, Any, bool]],
         listening: Callable[[str], None],
     ) -> None:
-        """``start`` starts a core unless stopped; ``listening`` is told the address, once."""
+        """``start`` starts a core unless stopped; ``listening`` gets the address, once."""
         self._config, self._stop = config, stop
         self._start, self._listening = start, listening
         self._is_listening, self._has_stood_by = False, False

@@ -77,7 +77,7 @@ class StandbyServer:
     def _refusal(self) -> CoreStandbyError:
         shard, active = self._config.shard_name, self.active
         if active is None:
-            text = f"this core stands by for the shard {shard}; who is active is not known now"
+            text = f"this core stands by for the shard {shard}; the active core is not known now"
             if self.trouble:
                 text = f"{text}; {self.trouble}"
             return CoreStandbyError(text, shard=shard)

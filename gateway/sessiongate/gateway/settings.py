@@ -191,7 +191,7 @@ class UpstreamSettings(CoreTlsSettings, CoreTokenSettings):
 
     @property
     def core_named(self) -> str:
-        """Settings for calling a core whose address is one of these."""
+        """The core in messages, with the addresses that it may have."""
         one_of = "" if len(self.core_addresses) == 1 else "one of "
         return f"the core at {one_of}{self.cores_shown}"
 

@@ -41,7 +41,7 @@ class Cores:
     """Addresses in the order in which they are called; clients that share it call the same core.
 
     The next core is called once the present one is lost: it cannot be reached, it says that it
-    stands by, starts or stops, or it says nothing for `SILENCE` seconds though it is asked.
+    stands by, starts or stops, or it does not answer a call for `SILENCE` seconds.
     Nobody goes back before the others are lost too.
     """
 

@@ -46,7 +46,7 @@ class Address:
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it stands for all addresses of a machine."""
+        """Whether it means all addresses of a machine."""
         ip = parse_ip(self.host)
         return ip is not None and ip.is_unspecified
 

@@ -98,7 +98,7 @@ class LedgerSettings:
 
 
 def _member_name(value: object) -> str:
-    """Read the name of a core, a shard or a network, which is shown and stands in other names."""
+    """Read the name of a core, a shard or a network, which is shown, and part of other names."""
     if not isinstance(value, str) or not _MEMBER_NAME.fullmatch(value):
         raise must_be("1 to 63 letters, digits, dots, hyphens or underscores", value)
     return value

@@ -94,7 +94,7 @@ class Turns:
                 del self._callers[whose]
 
     async def each(self, whose: str, pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
-        """Yield an iterator's items in order; where it returns None, it may pause."""
+        """Yield an iterator's items in order; when it returns None, it may pause."""
         while (found := await self.run(whose, _until_found(pieces))) is not None:
             yield found
 

@@ -1,6 +1,6 @@
 """Acting on sessions: who may, on which session, and what became of it.
 
-An act goes on when the call that asked for it ends, so that what was begun is told.
+An act goes on when the call that asked for it ends, so that its outcome is recorded.
 """
 
 from __future__ import annotations

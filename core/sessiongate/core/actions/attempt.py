@@ -1,4 +1,4 @@
-"""One attempt to act on a session, as it is told: to the audit log, and by a count."""
+"""One attempt to act on a session, for the audit log and the metrics."""
 
 from __future__ import annotations
 

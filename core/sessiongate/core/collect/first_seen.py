@@ -113,7 +113,7 @@ class FirstSeen(NamedTuple):
         return found
 
     def opening(self, key: str) -> Opening:
-        """Return what the ledger is told of it."""
+        """Return the ledger's description of it."""
         return Opening(key, self.start, None, None, self.description)
 
     def draft(self, place: int) -> Draft:

@@ -94,7 +94,7 @@ class Observer:
         warm_up: Callable[[WarmTable | None], Awaitable[WarmTable | None]] | None = None,
         first_reads: FirstReads | None = None,
     ) -> None:
-        """``tell`` is told after each round which sources could not be read.
+        """``tell`` is called after each round with the sources that could not be read.
 
         Before each, ``warm_up`` is called with the last table, and returns the one to go on
         with, if any. Ask ``first_reads`` before a source is read for the first time.

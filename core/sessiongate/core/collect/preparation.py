@@ -77,7 +77,7 @@ class Preparation:
     def opening(
         self, key: str, item: Observed, now: Callable[[], int], *, is_prepared: bool = True
     ) -> tuple[Opening, FirstSeen | None]:
-        """Return what the ledger is told of a new session, and what was prepared of it, if asked.
+        """Return the ledger's description of a new session, and what was prepared, if asked.
 
         It began ``now`` unless it says when.
         """

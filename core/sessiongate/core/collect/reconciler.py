@@ -35,8 +35,8 @@ from sessiongate.v1.history_service_pb2 import EndReason
 log = logging.getLogger(__name__)
 
 _MANY = 10_000  # sessions more or less: memory is worth returning
-# New sessions of one observation that are prepared before the ledger is told of them. More of them
-# would take as much memory again as they take in the table, which the heap then does not return.
+# New sessions of one observation that are prepared before they are written to the ledger. More of
+# them would take as much memory again as in the table, which the heap then does not return.
 _FIRSTS = 20_000
 
 

@@ -39,8 +39,8 @@ class Scopes:
         """Return the scopes of a source's addresses.
 
         Its loopback is this machine's if it is read here; else that of the host it is read from.
-        A source that is shared is a tunnel's end, perhaps: its name in the network stands for it,
-        which is no host's.
+        A shared source may be the end of a tunnel: its name in the network identifies it, which is
+        no host's.
         """
         if not is_of_this_machine(config):
             place = config.place.partition("//")[2].partition("/")[0]
@@ -86,13 +86,13 @@ class SourceScopes:
 
 @cache
 def machine_name() -> str:
-    """Return what tells this machine, as its loopback is, from all others until it restarts.
+    """Return a name for this machine and its loopback that is unique until it restarts.
 
-    Where that cannot be read, each start of a program is a machine of its own.
+    If it cannot be read, each start of a program counts as a machine of its own.
     """
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         loopback = os.stat("/proc/self/ns/net")
-        told = f"{boot} {loopback.st_dev} {loopback.st_ino}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        unique = f"{boot} {loopback.st_dev} {loopback.st_ino}"
+        return hashlib.sha256(unique.encode()).hexdigest()[:16]
     return secrets.token_hex(8)

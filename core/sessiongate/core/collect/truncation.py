@@ -61,12 +61,12 @@ def truncate(session: Session, limit: int) -> Session:
 
 
 def is_cut(size: int, limit: int) -> bool:
-    """Return whether `truncate` cuts a session of so many bytes."""
+    """Return whether `truncate` cuts a session of this size."""
     return size > limit - limit // _SHARE
 
 
 def leaves_room(size: int, limit: int) -> bool:
-    """Return whether `truncate` leaves so many bytes as they are, also with an id and a start."""
+    """Return whether `truncate` leaves a session of this size as it is, with an id and a start."""
     return not is_cut(size + _PLACE_BYTES, limit)
 
 

@@ -24,7 +24,7 @@ from sessiongate.core.sources.support.pacing import Pace, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.memory import FreeMemory
 
-_FEW = 0.1  # of the sessions: so many may come and go between two readings
+_FEW = 0.1  # of the sessions, which may come and go between two readings
 _MANY = 10_000  # sessions that changed: what that took of memory is worth returning
 
 

@@ -14,7 +14,7 @@ _OPTIONS = ("include_self", "links", "seed", "sessions", "statements", "timezone
 
 
 def stated_place(source: SourceConfig, host: str) -> str:
-    """Return where and how a source is read, as the core on a ``host`` tells the others."""
+    """Return where and how a source is read, as the core on a ``host`` states it to the others."""
     place = source.place
     if not source.shared and is_of_this_machine(source):
         place = f"{place} at {host}"

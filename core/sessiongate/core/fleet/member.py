@@ -194,7 +194,7 @@ class Member:
             raise self._forgotten(connection)
 
     def _forgotten(self, connection: LedgerConnection) -> LedgerAwayError:
-        """Return the error after which this program joins anew, as when a backup was restored."""
+        """Return the error after which this program joins again, as when a backup was restored."""
         self.close()
         return LedgerAwayError(str(connection.error("has lost this core's entry")))
 

@@ -117,7 +117,7 @@ class Membership:
         self._tasks.append(asyncio.create_task(self._look_on()))
 
     async def move(self, address: str | None) -> None:
-        """State where the core can be called; a server that is away is told later."""
+        """State where the core can be called; if the server is away, state it later."""
         try:
             await self._calls.run(lambda: self._member.move(address))
         except LedgerError as error:

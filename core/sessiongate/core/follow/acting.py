@@ -43,7 +43,7 @@ _Response = TypeVar("_Response", TerminateSessionResponse, CancelStatementRespon
 class ForwardedActions:
     """Hands acts to cores, in the name of whoever asks the front.
 
-    Revisions are the front's own: the core is told its own revisions of the same session.
+    Revisions are the front's own: the core gets its own revisions of the same session.
     """
 
     def __init__(self, table: SessionTable, front: Front, lookup: Lookup, error_of: ErrorOf):

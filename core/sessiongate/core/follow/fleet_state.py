@@ -1,4 +1,4 @@
-"""The fleet as a front knows it: who is in it by the ledger, and whom this front hears."""
+"""The fleet as a front knows it: the members by the ledger, and the cores that it hears."""
 
 from __future__ import annotations
 

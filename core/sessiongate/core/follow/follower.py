@@ -111,7 +111,7 @@ class Follower:
             try:
                 await self._follow()
             except Exception:
-                log.exception("following the core %s failed; beginning anew", self.core)
+                log.exception("following the core %s failed; starting over", self.core)
                 await asyncio.sleep(_PAUSE)
             self._revision = 0
 

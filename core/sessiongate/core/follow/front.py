@@ -69,7 +69,7 @@ class Front:
         """
         for name, core in sorted(cores.items()):
             if name in self._removing:
-                continue  # it begins anew when that has ended
+                continue  # it starts over when that has ended
             shard = self.shards.get(name)
             if shard is None:
                 shard = self.shards[name] = self._shard(name)

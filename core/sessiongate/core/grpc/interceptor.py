@@ -23,7 +23,7 @@ _KINDS = {
 
 
 # The metadata of the current call, from when it is read until its caller is authenticated: gRPC
-# makes it anew for each question. Each call is a task of its own, whose context begins without it.
+# makes it again for each question. Each call is a task of its own, whose context begins without it.
 metadata_of_call: ContextVar[CallMetadata | None] = ContextVar("metadata_of_call", default=None)
 
 

@@ -1,4 +1,4 @@
-"""Answers of a core that stands by: every call is told who is active instead."""
+"""Refuses every call to a core that stands by, and names the active core."""
 
 from __future__ import annotations
 

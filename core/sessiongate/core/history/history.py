@@ -100,9 +100,9 @@ class History:
 
 
 def _at_most(most: int, gaps: list[Gap]) -> list[Gap]:
-    """Return at most so many gaps; of more, those closest together become one.
+    """Return at most ``most`` gaps; of more, those closest together become one.
 
-    Each source has the same share, and at least one gap. So no time is told as known that is not.
+    Each source has the same share, and at least one gap. So no unknown time is returned as known.
     """
     if len(gaps) <= most:
         return gaps
@@ -112,7 +112,7 @@ def _at_most(most: int, gaps: list[Gap]) -> list[Gap]:
 
 
 def _joined(most: int, gaps: list[Gap]) -> Iterator[Gap]:
-    """Yield at most so many gaps of one source, in order, which have the reason of their first."""
+    """Yield at most ``most`` gaps of one source, in order, each with the reason of its first."""
     places = range(1, len(gaps))
     apart = nlargest(most - 1, places, key=lambda place: gaps[place].start - gaps[place - 1].end)
     for first, stop in pairwise([0, *sorted(apart), len(gaps)]):

@@ -50,7 +50,7 @@ class PastQuery:
 
     selector: PastSelector
     sources: tuple[str, ...]  # those that the filter names; none: all
-    asked: tuple[int, int]  # the time whose gaps are told, in ns; 0: no beginning
+    asked: tuple[int, int]  # the time whose gaps are returned, in ns; 0: no beginning
     page_size: int
     after: PastPlace | None
     fingerprint: bytes

@@ -2,7 +2,7 @@
 
 SQLite would do so within a commit, and all other writes would wait for it. Most of the log can be
 copied while the ledger writes. What is written meanwhile is little: that is copied between two
-writes, so that the next one begins the log anew.
+writes, so that the next one starts the log over.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class HAProxySource:
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a stream."""
-        from sessiongate.core.sources.acts.haproxy import aim  # only where that is allowed
+        from sessiongate.core.sources.acts.haproxy import aim  # only if that is allowed
 
         return aim(self, self._acting, self._now, target)
 

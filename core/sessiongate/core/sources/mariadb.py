@@ -124,7 +124,7 @@ class MariaDBSource:
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a connection."""
-        from sessiongate.core.sources.acts.mysql import aim  # only where that is allowed
+        from sessiongate.core.sources.acts.mysql import aim  # only if that is allowed
 
         seen = None if self._processes is None else self._processes.stated(target.item)
         return aim(self._acting, self._acts, seen, self._now, action, target)

@@ -123,7 +123,7 @@ class MaxScaleSource:
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a session."""
-        from sessiongate.core.sources.acts.maxscale import aim  # only where that is allowed
+        from sessiongate.core.sources.acts.maxscale import aim  # only if that is allowed
 
         return aim(self._acting, self._path("sessions"), target)
 

@@ -137,7 +137,7 @@ class PgBouncerSource:
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a client."""
-        from sessiongate.core.sources.acts.pgbouncer import aim  # only where that is allowed
+        from sessiongate.core.sources.acts.pgbouncer import aim  # only if that is allowed
 
         return aim(self._acting, self._acts, self._most, target)
 

@@ -158,7 +158,7 @@ class PostgreSQLSource:
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a backend."""
-        from sessiongate.core.sources.acts.postgresql import aim  # only where that is allowed
+        from sessiongate.core.sources.acts.postgresql import aim  # only if that is allowed
 
         return aim(self._acting, self._acts, self._database, self._timeout, action, target)
 

@@ -25,7 +25,7 @@ _LOOKED_AT = 500  # sessions between two rests
 _AT_ONCE = 10 * _LOOKED_AT  # places that a scan adds to its list at once
 _LARGE = 10_000  # places that take a third of a millisecond to free
 _LET_GO = 50  # blocks of a list that are freed at once, in about a millisecond
-# A scan of the whole order costs as much as finding and sorting one session in so many.
+# A scan of the whole order costs as much as finding and sorting one session in this many.
 _SCANNED = 25
 
 

@@ -125,7 +125,7 @@ def _refusal(request: ApiRequest, ident: int, error: CallError) -> Exception:
 
 
 def _refuse_unsuitable(request: ApiRequest) -> None:
-    """Raise `RequestError` for a request that may not be meant, or by whom it seems to be."""
+    """Raise `RequestError` for a request that its caller may not have intended."""
     refuse_other_origins(request.scope)
     content_type = None
     for name, value in request.scope["headers"]:

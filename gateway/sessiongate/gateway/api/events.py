@@ -47,7 +47,8 @@ _GRACE = 1.0  # in which a reader must make room once the program stops
 _SOON = 1.0  # after which a reader that makes no room counts as a large response not sent
 _HELD = 256 * 1024  # bytes that such a reader holds, with TLS
 _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off reconnects
-_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, each for at most so many seconds
+_OPENING = 8  # streams that begin at a time
+_OPENING_TIME = 0.05  # seconds that each may take to do so
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; try again")
 

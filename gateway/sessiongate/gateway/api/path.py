@@ -44,6 +44,6 @@ def by_path(operations: Iterable[Operation]) -> list[ApiPath]:
     return [*(ApiPath(path, those) for path, those in found.items())]
 
 
-# What only MaxScale can do with a session of its own: to restart it. Its clients are told that
+# Only MaxScale can restart a session, one of its own. Its clients are told that
 # this is not allowed, as they are of other changes.
 REFUSED = (ApiPath("/v1/sessions/{id}/restart", ()),)

@@ -80,7 +80,7 @@ def cancelling(idents: Sequence[int], choice: SessionChoice, how: ActionChoice) 
         request = CancelStatementRequest(id=session.id, identity_revision=session.identity_revision)
         if session.activity.HasField("since_time"):
             request.activity_since_time.CopyFrom(session.activity.since_time)
-        else:  # what it does can only be told by everything that is known of it
+        else:  # only everything that is known of it says what it does
             request.revision = session.revision
         return await client.cancel_statement(request)
 
@@ -204,7 +204,7 @@ async def _undone(
 
 
 async def _served(client: CoreClient, ident: int) -> set[int]:
-    """Return whom a session serves: a pool may have given it to another client by now."""
+    """Return the client of a session: a pool may have given it to another one by now."""
     return {*(await client.get_session(ident)).session.downstream_ids}
 
 

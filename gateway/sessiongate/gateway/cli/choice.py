@@ -32,7 +32,7 @@ _ORDERS = {
     "activity.since": "activity.since_time",
 }
 
-# What these match depends on the clock, so that no change tells when a session matches.
+# These match by the clock: no change of a session shows when it begins to match.
 CLOCK_FLAGS = ("min_idle", "min_activity_duration")
 # What these match is not known of a past session.
 PRESENT_FLAGS = ("activity", *CLOCK_FLAGS)

@@ -106,7 +106,7 @@ def _folded(cell: str, width: int) -> Sequence[str]:
 
 
 def cut(cell: str, width: int) -> str:
-    """Return a text that takes at most so many cells of a terminal, with … if it is cut."""
+    """Return a text of at most ``width`` cells of a terminal, with … if it is cut."""
     if _width(cell) <= width:
         return cell
     return set_cell_size(cell, width - 1).rstrip() + "…" if width > 1 else "…"

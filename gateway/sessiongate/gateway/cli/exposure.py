@@ -63,7 +63,7 @@ def refuse_remote_actions(
 def refuse_proxied_actions(
     context: typer.Context, http: HttpSettings, protection: Protection
 ) -> None:
-    """Refuse to let everybody act whom a proxy on this machine lets in."""
+    """Refuse to let everybody act who comes through a proxy on this machine."""
     proxied = {"trusted_proxies": http.trusted_proxies, "public_url": http.public_url}
     for name in (name for name, value in proxied.items() if value):
         if protection.insecure_actions:

@@ -49,8 +49,8 @@ MemberArgument = Annotated[
 def fleet_command(context: typer.Context, *, upstream: LoginSettings) -> None:
     """Show the shards, their cores, and the fronts.
 
-    The core that is asked must be a front: `sessiongate core --fleet`. What is wrong with a shard
-    stands below the table.
+    The core that is asked must be a front: `sessiongate core --fleet`. Faults of shards are
+    listed below the table.
 
     \b
     Example:

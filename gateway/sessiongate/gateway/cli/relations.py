@@ -17,7 +17,7 @@ from sessiongate.v1.session_pb2 import ACTIVITY_STATE_WAITING, Session
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
 
 _MOST = 100  # sessions that are asked for around one
-# What is told of each, after its id, source and service.
+# The fields shown of each, after its id, source and service.
 _TOLD = ("user", "database", "application", "activity.state", "activity.since")
 _BRANCH, _LAST, _DOWN, _NOTHING = "├─ ", "└─ ", "│  ", "   "
 
@@ -57,7 +57,7 @@ class _Trees:
         names_client: bool = False,
     ) -> AsyncIterator[str]:
         """Yield a line for each of these sessions, followed by those below it."""
-        seen: set[int] = set()  # below these stands already what is below them
+        seen: set[int] = set()  # what is below these is shown already
         open_branches = [("", [*idents])]
         while open_branches:
             indent, siblings = open_branches.pop()
@@ -181,9 +181,9 @@ class BlockedSessions(_Trees):
     async def trees(self, wanted: SessionFilter) -> Sequence[str]:
         """Return the sessions that block others that match, and below each those that wait.
 
-        A session that waits itself stands below those that it waits for, but of a queue, in which
+        A session that waits itself is shown below those that it waits for, but of a queue, in which
         each waits for all before it, only below the head. Of sessions that wait for each other, one
-        stands above the others.
+        is shown above the others.
         """
         waiting = [each async for each in self._waiting(wanted)]
         blocked: defaultdict[int, list[int]] = defaultdict(list)  # by the id of who blocks them

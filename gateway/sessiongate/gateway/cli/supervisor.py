@@ -174,7 +174,7 @@ class Supervisor:
                 bufsize=0,
                 start_new_session=True,
             )
-        with suppress(BrokenPipeError):  # it exited at once: its exit code tells why
+        with suppress(BrokenPipeError):  # it exited at once: its exit code says why
             cast("IO[bytes]", child.stdin).write(_line(self._settings))
         for line in cast("IO[bytes]", child.stdout):
             if line.startswith(_LISTENING):

@@ -31,7 +31,7 @@ class CrossOrigin:
 
     Use it as the outermost, so that errors can be read, too. The application answers
     preflight requests like any other OPTIONS, and without credentials: a browser cannot
-    send them. `is_preflight` tells which these are.
+    send them. `is_preflight` recognizes these.
     """
 
     def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:

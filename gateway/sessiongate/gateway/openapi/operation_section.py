@@ -55,7 +55,7 @@ def operation_section(entry: OperationEntry, shared: Mapping[str, list[Schema]],
 
 
 def _command(entry: OperationEntry, base: str) -> str:
-    """Return a command that works as it stands if the example's resource exists."""
+    """Return a command that works unchanged if the example's resource exists."""
     path, query = entry.path, []
     is_json = any("json" in media for media in entry.content)
     for parameter in entry.parameters:

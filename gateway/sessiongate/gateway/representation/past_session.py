@@ -79,7 +79,7 @@ def _those_url(base: str, idents: Sequence[str]) -> str:
 
 
 def gap_meta(gap: HistoryGap) -> dict[str, Any]:
-    """Return a gap as it stands in ``meta``."""
+    """Return a gap as ``meta`` shows it."""
     members: dict[str, Any] = {"source": gap.source}
     if gap.HasField("start_time"):
         members["from"] = rfc3339(gap.start_time)

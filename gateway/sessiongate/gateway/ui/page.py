@@ -29,7 +29,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# What stands in the index for the relative URL of the other files.
+# The placeholder in the index for the relative URL of the other files.
 _ROOT = b"{root}"
 # Scripts, styles and data come from here only, and no text can become markup or a script.
 _POLICY = (

@@ -14,7 +14,7 @@ from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 
 _AT_ONCE = 250  # rows between two rests: one or two milliseconds of work
-_LIST = 25  # a list and its key take the memory of so many rows in it
+_LIST = 25  # a list and its key take the memory of this many rows in it
 _MOST_KEPT = 300_000  # rows in lists, and as many as these take: two or three megabytes
 
 

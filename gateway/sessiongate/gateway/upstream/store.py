@@ -20,7 +20,7 @@ from sessiongate.v1.times import seconds_of
 
 _READ = 500  # sessions decoded at a time: one or two milliseconds of work
 CHANGED = 250  # sessions changed at a time: likewise, or five in a table of a million
-_TURN = 0.008  # CPU seconds of changes until others run, to whom the store is not whole
+_TURN = 0.008  # CPU seconds of changes until others run, which see an incomplete store
 
 # Dicts of sessions by id: one that grows is copied at once, which takes long if it is large.
 _DICTS = 64

@@ -30,7 +30,7 @@ class Credentials:
 
     @property
     def has_operators(self) -> bool:
-        """Whether a caller may have the role of an operator, also one whom a gateway names."""
+        """Whether a caller may have the role of an operator, also one that a gateway names."""
         return bool(self.operators or self.operator_claims or self.core_token)
 
     @property

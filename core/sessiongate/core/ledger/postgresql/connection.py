@@ -175,7 +175,7 @@ class LedgerConnection:
 
     @contextmanager
     def waiting(self) -> Iterator[psycopg.Connection]:
-        """Note that the server is asked, so that `waits_for` tells how long it takes."""
+        """Note that the server is asked, for `waits_for`."""
         self._asked_at = elapsed()
         try:
             yield self.raw

@@ -10,7 +10,7 @@ from typing import Any
 NULL = "None"
 _OPTIONS = f"(FORMAT text, NULL '{NULL}')"
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-# No text of PostgreSQL's holds a NUL. It becomes this and a letter, and so does what stands for it.
+# No text of PostgreSQL's holds a NUL. It becomes this and a letter, and so does it itself.
 _MARK = "\x01"
 _STORED = str.maketrans({"\x00": f"{_MARK}0", _MARK: f"{_MARK}1"})
 _SPECIAL = ("\\", "\r", "\x00", _MARK)

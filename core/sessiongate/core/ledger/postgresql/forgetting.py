@@ -15,7 +15,7 @@ from sessiongate.runtime.suggestion import did_you_mean
 def forget_member(url: str, name: str) -> None:
     """Remove a core or front from those that a ledger knows.
 
-    Raises `LedgerError`, also if it runs, as its lock tells.
+    Raises `LedgerError`, also if it runs, as its lock shows.
     """
     looking = LedgerConnection(LedgerPlace.parse(url), "sessiongate fleet forget")
     with closing(looking) as connection, connection.naming_errors():

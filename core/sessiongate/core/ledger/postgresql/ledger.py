@@ -71,7 +71,7 @@ class PostgresqlLedger:
         """Open the ledger at a URL; make its tables if there are none.
 
         ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. Others
-        are told that ``core`` is active for the ``shard``. A server that cannot be reached is
+        see that ``core`` is active for the ``shard``. A server that cannot be reached is
         waited for. ``opening`` is called with the ledger before its pen is asked for. Raises
         `LedgerError`; if another core has the shard, `LedgerHeldError`.
         """

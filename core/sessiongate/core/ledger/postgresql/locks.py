@@ -28,7 +28,7 @@ JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-_FREEING = 5.0  # seconds that a backend which is told to end may take
+_FREEING = 5.0  # seconds that a backend may take to end
 _LOOK = 0.05  # seconds
 
 

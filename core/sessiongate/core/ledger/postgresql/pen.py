@@ -92,7 +92,7 @@ class Pen:
     ) -> None:
         """Write what is in a shard to the ledger at a place; ``now`` returns ns since the epoch.
 
-        Others are told that ``core`` has the pen. A copy that is not complete is refused unless
+        Others see that ``core`` has the pen. A copy that is not complete is refused unless
         ``takes_unfinished``.
         """
         self._shard_name, self._core = shard, core

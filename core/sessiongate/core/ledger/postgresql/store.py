@@ -57,7 +57,7 @@ class PostgresqlStore:
         self.began = now()
         self._clock = ConfirmedClock(None)
         self._known: dict[str, tuple[float | None, str | None]] = {}
-        self._doubtful: list[WriteStep] = []  # may have been written, and nobody was told
+        self._doubtful: list[WriteStep] = []  # may have been written, without an answer
 
     def prepare(self) -> None:
         """Take the lock and read what is known. Raises `LedgerError`."""

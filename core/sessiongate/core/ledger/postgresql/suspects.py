@@ -1,7 +1,7 @@
 """Which core is reading which source for the first time, and which sources ended their cores.
 
 A core notes a source before it reads it for the first time, and takes the note back when it has.
-A note whose core no longer runs tells that it ended meanwhile. Several that are found together
+A note whose core no longer runs shows that it ended meanwhile. Several that are found together
 count as one: cores of one machine end together, whatever they read. Ends count only if others
 follow within hours: a source that is down for weeks is being tried whenever a core is killed.
 """

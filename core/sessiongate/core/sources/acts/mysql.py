@@ -2,7 +2,7 @@
 
 A connection is named by its id, which a server gives once between its start and its end, over a
 connection to the server that started when it was observed. MariaDB numbers statements, too; of
-MySQL's, only the age tells one from another, in whole seconds.
+MySQL's, only the age distinguishes two, in whole seconds.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class LocalTime:
 
     ``zone`` is the program's time zone; None: the zone of this machine. An
     abbreviation alone is ambiguous ("IST" is three zones): it is compared with
-    the zone's own, which also tells apart the two hours of the same time when
+    the zone's own, which also distinguishes the two hours of the same time when
     summer time ends.
     """
 

@@ -19,7 +19,7 @@ from sessiongate.runtime.exit_codes import ASKING, SERVING
 NAME = "sessiongate"
 FILE = "sessiongate.toml"
 _SERVING = ("serve", "core")
-# What stands behind an option's text in the help: where else it is set, and its default.
+# The end of an option's text in the help: where else it is set, and its default.
 _FACTS = re.compile(r"(?:^|  )\[(.+)\]$", re.S)
 _TITLES = {"env var": "Variable", "default": "Default"}
 

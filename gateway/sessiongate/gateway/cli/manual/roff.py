@@ -18,7 +18,7 @@ _SENTENCE = re.compile(r"(?<=[.:;]) ")
 
 
 def verbatim(text: str) -> str:
-    """Return text that is shown as it stands, to be copied and typed."""
+    """Return text that is shown verbatim, to be copied and typed."""
     return "".join(
         _SPECIAL.get(each) or (each if each.isascii() else _coded(each)) for each in text
     )
@@ -35,7 +35,7 @@ def in_italics(text: str) -> str:
 
 
 def in_words(text: str) -> str:
-    """Return a text for people; what it tells to type is bold."""
+    """Return a text for people; what they have to type is bold."""
     parts = []
     end = 0
     for found in _TYPED.finditer(text):

@@ -42,7 +42,7 @@ export function fitting(query) {
   };
 }
 
-/** Returns the query that an address's hash stands for, and what is wrong with it, as sentences. */
+/** Returns the query in an address's hash, and what is wrong with it, as sentences. */
 export function readHash(hash) {
   const query = defaultQuery();
   const faults = [];
@@ -90,7 +90,7 @@ export function readHash(hash) {
   }
 }
 
-/** Returns the hash that stands for a query; "" for the default one. */
+/** Returns the hash for a query; "" for the default one. */
 export function writeHash(query) {
   const usual = defaultQuery();
   const parameters = new URLSearchParams();

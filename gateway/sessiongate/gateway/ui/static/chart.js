@@ -58,7 +58,7 @@ export class Chart {
   }
 }
 
-// Each moment stands for the time up to the middle between it and the next.
+// Each moment represents the time up to the middle between it and the next.
 function edgesOf(times, from, to) {
   const middles = times.slice(1).map((time, place) => (time + times[place]) / 2);
   return [from, ...middles, to];

@@ -1,4 +1,4 @@
-/** Shows one session: all that the API says about it, its path, and whom it waits for or holds up. */
+/** Shows one session: all that the API says about it, its path, and the sessions that it waits for or holds up. */
 
 import { ROOT } from "./api.js";
 import { nameOf } from "./blocking.js";
@@ -39,7 +39,7 @@ export class Drawer {
 
   /**
    * `open(id)` shows another session, or none; `credentials` are named in the curl line, and
-   * `acting` is told of the session that lives.
+   * `acting` gets the live session.
    */
   constructor({ api, store, clock, credentials, open, acting }) {
     this.#acting = acting;

@@ -41,7 +41,7 @@ export class Feed {
     this.restart();
   }
 
-  /** Begins anew: nothing is known until the sessions have been read again. */
+  /** Starts over: nothing is known until the sessions have been read again. */
   restart() {
     this.stop();
     this.isComplete = false;

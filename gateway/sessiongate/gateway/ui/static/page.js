@@ -103,7 +103,7 @@ class Page {
     this.#navigate();
   }
 
-  /** Shows what the address stands for. */
+  /** Shows the view in the address. */
   #navigate() {
     const { query, faults } = readHash(location.hash);
     showFaults(faults);

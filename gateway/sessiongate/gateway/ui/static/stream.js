@@ -131,7 +131,7 @@ class Ended extends Error {
   }
 }
 
-/** Aborts its signal when it has not been stopped or set again for so many milliseconds. */
+/** Aborts its signal when it has not been stopped or set again within some milliseconds. */
 class Alarm {
   #milliseconds;
   #controller = new AbortController();

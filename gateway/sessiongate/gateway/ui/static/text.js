@@ -14,7 +14,7 @@ const HIDDEN = new RegExp(
 const CELL = 200; // characters of a text in a cell, a chip or a title
 const NAMES = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** Returns a text with what is invisible in it written as escapes, cut to so many characters. */
+/** Returns a text with invisible characters written as escapes, cut to a number of characters. */
 export function visible(value, most = CELL) {
   return cut(String(value), most).replace(HIDDEN, escape);
 }
