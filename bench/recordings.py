@@ -90,20 +90,19 @@ def _host(sessions: int) -> Observe:
     connected = [_LAST]
 
     def listed(family: int, states: int, _: int) -> Iterator[SocketRow]:
-        found = listening if states == 1 << 10 else connected
-        return rows_of(found if family == AF_INET else [_LAST])
+        datagrams = listening if states == 1 << 10 else connected
+        return rows_of(datagrams if family == AF_INET else [_LAST])
 
     kernel = KernelSockets(listed)
     processes = {0: Process("postgres", START - 1000.0)}
-    known: host.KnownSockets = {}
+    found = host.SocketSessions()
     last: Observation | None = None
 
     def read(datagrams: list[bytes], _: float) -> Observation:
         nonlocal connected, last
         connected = datagrams
-        sessions = host.sessions_of_sockets(
-            kernel.read(4 * DEFAULT_MAX_SESSIONS), processes, float(START), known
-        )
+        sockets = kernel.read(4 * DEFAULT_MAX_SESSIONS)
+        sessions = found.read(sockets, processes, float(START))
         last = reuse_if_same(last, sessions, START - 5000.0)
         return last
 

@@ -81,7 +81,7 @@ class HostSource:
         self._processes = ProcessTable()
         self._inodes = Inodes()
         self._boot_time: float | None = None
-        self._known: KnownSockets = {}
+        self._sessions = SocketSessions()
         self._last: Observation | None = None
 
     async def observe(self) -> Observation:
@@ -99,7 +99,7 @@ class HostSource:
         except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
         processes = self._processes.look_up(sockets.pids)
-        sessions = sessions_of_sockets(sockets, processes, time.time(), self._known)
+        sessions = self._sessions.read(sockets, processes, time.time())
         incarnation = self._incarnation(boot_time)
         self._last = reuse_if_same(
             self._last, sessions, incarnation, tuple(sockets.unreadable), sockets.partial
@@ -130,6 +130,25 @@ class HostSource:
         move = boot_time - self._boot_time
         self._boot_time += min(max(move, -_CLOCK_STEP), _CLOCK_STEP)
         return self._boot_time
+
+
+class SocketSessions:
+    """Keeps the sessions of sockets until anything about those changes."""
+
+    def __init__(self) -> None:
+        self._given: tuple[object, ...] = ()
+        self._known: KnownSockets = {}
+        self._sessions: list[Observed] = []
+
+    def read(
+        self, sockets: Sockets, processes: Mapping[int, Process], now: float
+    ) -> list[Observed]:
+        """Return what `sessions_of_sockets` does; run this in a thread."""
+        given = sockets.listeners, sockets.connections, processes
+        if given != self._given:
+            self._sessions = sessions_of_sockets(sockets, processes, now, self._known)
+            self._given = given
+        return self._sessions
 
 
 def sessions_of_sockets(

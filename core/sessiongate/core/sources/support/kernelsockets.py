@@ -5,15 +5,17 @@ psutil reads the same more slowly, on every system: `sockets.read_sockets`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import chain, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 import psutil
 
 from sessiongate.core.sources.support.holders import Holders
-from sessiongate.core.sources.support.pacing import Pace, parts_apart
+from sessiongate.core.sources.support.known_rows import KnownRows
+from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.sockdiag import SocketRow, ends_of, list_sockets
 from sessiongate.core.sources.support.sockets import (
     VERSIONS,
@@ -49,7 +51,18 @@ class KernelSockets:
     ) -> None:
         """Read what ``listed`` yields for an address family, states and a number of sockets."""
         self._listed = listed
-        self._seen: dict[bytes, _Seen] = {}
+        self._rows: KnownRows[SocketRow, SocketRow, _Seen] = KnownRows(
+            itemgetter(2), stated=lambda rows: rows
+        )
+        self._seen: list[_Seen] = []
+        # Of those, the clients of servers here with their places, and their processes; and the
+        # ports of listeners.
+        self._clients: Sequence[tuple[int, _Seen]] = ()
+        self._pids: Sequence[int] = ()
+        self._ports: Set[int] = frozenset()
+        # The connections, as they were last returned, and of those the clients' by their ends.
+        self._connections: list[TcpConnection] = []
+        self._held: Mapping[bytes, TcpConnection] = {}
         self._shown: dict[tuple[int, End], int] = {}  # the listeners' inodes
         self._holders = Holders()
 
@@ -60,46 +73,42 @@ class KernelSockets:
         ends of are here; no other process is looked up. Raises OSError.
         """
         pace = Pace()
-        rows = self._rows(most)
-        listening: list[SocketRow] = []
-        seen: dict[bytes, _Seen] = {}
-        for part in parts_apart(islice(rows, most), pace):
-            for row in part:
-                if row[1] == _LISTEN:
-                    listening.append(row)
-                else:
-                    before = self._seen.get(row[2])
-                    is_same = before is not None and before.row == row
-                    seen[row[2]] = before if before and is_same else _read(row, before)
-        partial = "" if next(rows, None) is None else f"only the first {most} sockets are read"
-        self._seen = seen
-        listeners = self._identify(listening, pace)
-        return Sockets(listeners, [each.connection for each in seen.values()], partial=partial)
-
-    def _rows(self, most: int) -> Iterator[SocketRow]:
-        for states in ([_LISTEN], _STATES):
-            for family in VERSIONS:
-                yield from self._listed(family, sum(1 << state for state in states), most)
-
-    def _identify(self, listening: Sequence[SocketRow], pace: Pace) -> list[Listener]:
-        """Look up the processes; return the listeners, and set those of clients in place."""
+        listed, others = self._list([_LISTEN], most), self._list(_STATES, most)
+        listening = [*islice(listed, most)]
+        seen = self._rows.read_apart(islice(others, most - len(listening)), _read, pace)
+        more = next(listed, None) or next(others, None)
+        partial = f"only the first {most} sockets are read" if more else ""
         ports = {ends_of(row)[0][1] for row in listening}
-        clients = [each for each in self._seen.values() if each.connection.remote.port in ports]
-        if clients:
-            found = (each.connection for each in self._seen.values())
-            servers = {item.name for item in found if item.local.port in ports}
-            clients = [each for each in clients if each.connection.name_there in servers]
-        inodes = [row[3] for row in chain(listening, (each.row for each in clients)) if row[3]]
+        is_changed = seen is not self._seen or ports != self._ports
+        if is_changed:
+            self._clients = _clients(seen, ports)
+        clients = (each.row for _, each in self._clients)
+        inodes = [row[3] for row in chain(listening, clients) if row[3]]
 
-        def listed() -> set[int]:
-            return {*inodes, *(each.row[3] for each in self._seen.values())}
+        def all_inodes() -> set[int]:
+            return {*inodes, *(each.row[3] for each in seen)}
 
-        pids = self._holders.of(inodes, listed, pace)
-        for row, connection in clients:
-            pid = pids.get(row[3], 0)
-            if pid != connection.pid:
-                self._seen[row[2]] = _Seen(row, replace(connection, pid=pid))
-        return self._listeners(listening, pids)
+        pids = self._holders.of(inodes, all_inodes, pace)
+        self._hold(seen, pids, is_changed=is_changed)
+        self._seen, self._ports = seen, ports
+        return Sockets(self._listeners(listening, pids), self._connections, partial=partial)
+
+    def _list(self, states: Iterable[int], most: int) -> Iterator[SocketRow]:
+        for family in VERSIONS:
+            yield from self._listed(family, sum(1 << state for state in states), most)
+
+    def _hold(self, seen: Sequence[_Seen], pids: Mapping[int, int], *, is_changed: bool) -> None:
+        """Make the list of connections, clients with their processes, unless it is the same."""
+        holders = [pids.get(each.row[3], 0) for _, each in self._clients]
+        if not is_changed and holders == self._pids:
+            return
+        connections = [each.connection for each in seen]
+        held: dict[bytes, TcpConnection] = {}
+        for (place, (row, connection)), pid in zip(self._clients, holders, strict=True):
+            if pid:
+                mine, last = replace(connection, pid=pid), self._held.get(row[2])
+                connections[place] = held[row[2]] = last if last == mine else mine
+        self._connections, self._held, self._pids = connections, held, holders
 
     def _listeners(self, rows: Sequence[SocketRow], pids: Mapping[int, int]) -> list[Listener]:
         """Return the listeners; of those with the same end, all have the inode of one.
@@ -118,6 +127,16 @@ class KernelSockets:
             for place, inodes in at.items()
             for inode in inodes
         ]
+
+
+def _clients(seen: Sequence[_Seen], ports: Set[int]) -> Sequence[tuple[int, _Seen]]:
+    """Return the clients of servers here, on one of these ports, with their places."""
+    clients = [item for item in enumerate(seen) if item[1].connection.remote.port in ports]
+    if not clients:
+        return ()
+    found = (each.connection for each in seen)
+    servers = {item.name for item in found if item.local.port in ports}
+    return [item for item in clients if item[1].connection.name_there in servers]
 
 
 def _read(row: SocketRow, before: _Seen | None) -> _Seen:
