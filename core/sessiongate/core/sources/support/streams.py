@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
+from typing import TypeAlias
 
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
@@ -17,6 +20,7 @@ from sessiongate.core.sources.base import (
     UnreadableError,
     know_empty,
 )
+from sessiongate.core.sources.support.known_rows import KnownRows
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.peer import is_loopback
 from sessiongate.core.sources.support.runtime_api import StatsDump
@@ -36,6 +40,12 @@ _OWN_FRONTEND = "GLOBAL"
 _TOO_LONG = Unreadable(f"show sess: expected at most {MAX_STREAM // 1024} KiB")
 
 
+# What a stream was read from, as its identity and its text.
+_Row: TypeAlias = tuple[object, str]
+# Its session; None if it is not one.
+_Found: TypeAlias = Observed | Unreadable | None
+
+
 class Streams:
     """Turns responses into observations, and keeps the sessions of the last one."""
 
@@ -51,9 +61,12 @@ class Streams:
         self._is_here = is_here
         self._process: tuple[str, float | None] | None = None
         self._uptime = 0
-        # Maps what a stream was read from to its session; None if it is not a session.
-        self._known: dict[object, Observed | None] = {}
-        self._starts: dict[str, int] = {}  # by key, in seconds since the epoch
+        self._rows = _known_rows()
+        # What was made of the rows, and of that.
+        self._found: list[_Found] = []
+        self._sessions: list[Observed] = []
+        self._unreadable: tuple[Unreadable, ...] = ()
+        self._starts: Mapping[str, int] = {}  # by key, in seconds since the epoch
         self._last: Observation | None = None
 
     def read(self, parts: Sequence[str], moment: float, *, blocks: bool = False) -> Observation:
@@ -65,33 +78,45 @@ class Streams:
         pace = Pace()
         answer = StatsDump.parse(parts)
         process = (answer.pid, self._start(answer, moment))
-        known = self._known if process == self._process else {}
-        began, self._starts = self._starts, {}
-        seen: dict[object, Observed | None] = {}
-        unreadable: list[Unreadable] = []
-        split = each_block if blocks else each_line
-        partial = ""
-        for number, (identity, stream) in enumerate(split(answer.streams)):
-            if number == self._most:
-                partial = f"only the first {self._most} streams are read"
-                break
+        rows = self._rows if process == self._process else _known_rows()
+        began, starts = self._starts, dict[str, int]()
+
+        made: dict[object, _Found] = {}  # by identity: a stream may be listed twice
+
+        def make(row: _Row, before: _Found) -> _Found:
+            identity, text = row
             pace.sleep()
-            if len(stream) > MAX_STREAM:
-                unreadable.append(_TOO_LONG)
-                continue
-            before = known.get(identity)
-            if identity in known and (before is None or not before.unreadable):
-                seen[identity] = before
-                if before is not None and before.key in began:
-                    self._starts[before.key] = began[before.key]
-                continue
-            with _recording(unreadable):
-                found = self._observed(answer.pid, Stream.parse(stream), moment, began)
-                seen[identity] = _unchanged(before, found) or found
-        self._process, self._known = process, seen
-        sessions = [*filter(None, seen.values())]
-        self._last = reuse_if_same(self._last, sessions, process[1], tuple(unreadable), partial)
+            if len(text) > MAX_STREAM:
+                return _TOO_LONG
+            if identity not in made:
+                try:
+                    stream = Stream.parse(text)
+                    found = self._observed(answer.pid, stream, moment, began, starts)
+                    made[identity] = _unchanged(before, found) or found
+                except UnreadableError as error:
+                    made[identity] = Unreadable(str(error))
+            return made[identity]
+
+        following = (each_block if blocks else each_line)(answer.streams)
+        found = rows.read_apart(islice(following, self._most), make, pace)
+        is_cut = next(following, None) is not None
+        if found is not self._found:
+            self._take(found, began, starts)
+        self._process, self._rows, self._found = process, rows, found
+        partial = f"only the first {self._most} streams are read" if is_cut else ""
+        self._last = reuse_if_same(
+            self._last, self._sessions, process[1], self._unreadable, partial
+        )
         return self._last
+
+    def _take(
+        self, found: list[_Found], began: Mapping[str, int], starts: Mapping[str, int]
+    ) -> None:
+        """Take over what was made of the rows, and the starts that sessions had or have now."""
+        self._sessions = [*dict.fromkeys(each for each in found if isinstance(each, Observed))]
+        self._unreadable = tuple(each for each in found if isinstance(each, Unreadable))
+        known = {**began, **starts}
+        self._starts = {each.key: known[each.key] for each in self._sessions if each.key in known}
 
     def _start(self, answer: StatsDump, moment: float) -> float | None:
         """Return the process's start, in seconds since the epoch; None if it is unknown."""
@@ -108,8 +133,14 @@ class Streams:
         return last if last is not None and uptime >= before else moment - uptime
 
     def _observed(
-        self, pid: str, stream: Stream, moment: float, began: Mapping[str, int]
+        self,
+        pid: str,
+        stream: Stream,
+        moment: float,
+        began: Mapping[str, int],
+        starts: dict[str, int],
     ) -> Observed | None:
+        """Read a stream; ``began`` are the starts known so far, ``starts`` takes its own."""
         if not stream.has_client:
             return None
         frontend = stream.name("fe")
@@ -123,7 +154,7 @@ class Streams:
                 session.remote, session.port = client
         with _recording(odd, "connect_time"):
             if (start := stream.start(moment, began.get(key))) is not None:
-                self._starts[key] = start
+                starts[key] = start
                 session.connect_time.FromSeconds(start)
         with _recording(odd, "state", "connections"):
             _route(session, stream.target("be"), stream.target("srv"))
@@ -162,10 +193,20 @@ def _recording(lost: list[Unreadable], *fields: str) -> Iterator[None]:
         lost.append(Unreadable(str(error), fields))
 
 
-def _unchanged(before: Observed | None, found: Observed | None) -> Observed | None:
+def _known_rows() -> KnownRows[_Row, object, _Found]:
+    return KnownRows(itemgetter(0), lambda rows: [row[0] for row in rows], _is_lasting)
+
+
+def _is_lasting(found: _Found) -> bool:
+    """Return whether nothing in a stream is unreadable, which may be readable the next time."""
+    return found is None or (isinstance(found, Observed) and not found.unreadable)
+
+
+def _unchanged(before: _Found, found: Observed | None) -> Observed | None:
     """Return the previous session if the same parts are unreadable: its text is unchanged."""
-    same = before is not None and found is not None and before.unreadable == found.unreadable
-    return before if same else None
+    if isinstance(before, Observed) and found is not None:
+        return before if before.unreadable == found.unreadable else None
+    return None
 
 
 def _route(session: Session, backend: str | None, server: str | None) -> None:
