@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,11 @@ from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.postgresql import rows
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.rows import steps_of
+from sessiongate.core.ledger.postgresql.script import Copy, texts_of
+from sessiongate.core.ledger.rows import Changes
 from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine
@@ -164,45 +168,92 @@ def test_the_server_keeps_no_plan_of_what_is_written(engine: Engine) -> None:
     delete = "DELETE FROM numbers WHERE number = ANY(%s::int[])"
     for _ in range(10):  # psycopg and the server keep something of what is asked five times
         connection.execute(delete, "{1}")
-        with connection.running(delete, "{2}"):
-            pass
+        connection.script("DELETE FROM numbers WHERE number = ANY('{2}'::int[])")
     kept = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
     assert kept == []
     connection.close()
 
 
-def test_what_fails_beside_a_statement_leaves_the_connection_of_use(engine: Engine) -> None:
+def scans_of_open_sessions(connection: LedgerConnection) -> tuple[int, int]:
+    """Return how often this connection has read all rows lately, and how many it has deleted."""
+    ((scans, deleted),) = connection.execute(
+        "SELECT seq_scan, n_tup_del FROM pg_stat_xact_user_tables WHERE relname = 'open_sessions'"
+    )
+    return scans, deleted
+
+
+def test_open_sessions_are_closed_by_their_ids_whatever_else_is_open(engine: Engine) -> None:
+    database = engine.database()
+    pen = Pen(LedgerPlace.parse(engine.url(database)), time.time_ns)
+    with pen.writing() as connection:
+        connection.execute(
+            "INSERT INTO open_sessions (id, source, key, connect_time)"
+            " SELECT n, 'a', n, 0 FROM generate_series(1, 1000) AS n"
+        )
+    pen.connection.execute("ANALYZE open_sessions")
+    closed = [Closing(ident, 0) for ident in range(1, 501)]
+    changes = Changes("a", [], closed, None, {}, None)
+    (step,) = steps_of(changes, [], now=NOW, last_end=NOW, least=None, known=(None, None))
+    with pen.writing() as connection:
+        before, _ = scans_of_open_sessions(connection)
+        step.write(connection)
+        after, deleted = scans_of_open_sessions(connection)
+    assert (after - before, deleted) == (0, 500)
+    pen.close()
+
+
+def test_a_script_that_fails_anywhere_leaves_the_connection_of_use(engine: Engine) -> None:
     connection = LedgerConnection(LedgerPlace.parse(engine.url(engine.database())), "test")
     connection.execute("CREATE TEMPORARY TABLE numbers (number int PRIMARY KEY)")
     copy, done = "COPY numbers FROM STDIN", list[str]()
 
-    def fail() -> None:
+    def failing(*parts: bytes) -> Iterator[bytes]:
+        yield from parts
         raise ZeroDivisionError
 
-    def parts() -> Iterator[bytes]:
-        yield b"1\n"
-        fail()
+    def noted(*parts: bytes) -> Iterator[bytes]:
+        for part in parts:
+            done.append(part.decode())
+            yield part
 
-    def run(statement: str, work: Callable[[], object]) -> None:
-        with connection.running(statement):
-            work()
-
-    failures: list[tuple[type[Exception], Callable[[], object]]] = [
-        (ZeroDivisionError, lambda: connection.copy(copy, parts())),
-        (ZeroDivisionError, lambda: connection.copy(copy, [b"1\n"], fail)),
-        (
-            psycopg.errors.UniqueViolation,
-            lambda: connection.copy(copy, [b"1\n", b"1\n"], lambda: done.append("copy")),
-        ),
-        (ZeroDivisionError, lambda: run("INSERT INTO numbers VALUES (1)", fail)),
-        (psycopg.errors.DivisionByZero, lambda: run("SELECT 1 / 0", lambda: done.append("run"))),
+    one, slow = "INSERT INTO numbers VALUES (1)", "SELECT pg_sleep(0.05)"
+    scripts: list[tuple[type[Exception], list[str | Copy]]] = [
+        (ZeroDivisionError, [Copy(copy, failing())]),
+        (ZeroDivisionError, [one, Copy(copy, failing(b"2\n"))]),
+        (ZeroDivisionError, [slow, Copy(copy, [b"1\n"]), slow, Copy(copy, failing(b"2\n")), one]),
+        (psycopg.errors.UniqueViolation, [Copy(copy, [b"1\n", b"1\n"]), slow]),
+        (psycopg.errors.UniqueViolation, [one, Copy(copy, [b"1\n"]), Copy(copy, noted(b"2\n"))]),
+        (psycopg.errors.InvalidTextRepresentation, [Copy(copy, [b"one\n"] * 100_000), one]),
+        (psycopg.errors.DivisionByZero, [one, "SELECT 1 / 0", Copy(copy, noted(b"2\n"))]),
+        (psycopg.errors.SyntaxError, ["SELECT", "SELECT FROM FROM"]),
     ]
-    for error, work in failures:
+    for error, script in scripts:
         with pytest.raises(error), connection.transaction():
-            work()
+            connection.script(*script)
         assert connection.execute("SELECT number FROM numbers").fetchall() == []
-    assert done == ["copy", "run"]
-    connection.copy(copy, [b"1\n", b"2\n"], lambda: done.append("copied"))
-    assert connection.execute("SELECT count(*) FROM numbers").fetchall() == [(2,)]
-    assert done[2:] == ["copied"]
+    many = [b"".join(b"%d\n" % n for n in range(start, 400_000, 4)) for start in range(4)]
+    results = connection.script(slow, Copy(copy, many), "SELECT max(number) FROM numbers", slow)
+    assert texts_of(results[2]) == [["399999"]]
+    assert [result.command_tuples for result in results] == [1, 400_000, 1, 1]
+    done.clear()
+    connection.script("DELETE FROM numbers", Copy(copy, noted()), Copy(copy, noted(b"1\n", b"2\n")))
+    assert done == ["1\n", "2\n"], "each part is made once"
+    assert connection.execute("SELECT number FROM numbers").fetchall() == [(1,), (2,)]
+    assert connection.script() == []
+    connection.close()
+
+
+def test_a_script_whose_server_ends_tells_that_the_connection_is_lost(engine: Engine) -> None:
+    connection = LedgerConnection(LedgerPlace.parse(engine.url(engine.database())), "test")
+    connection.execute("CREATE TEMPORARY TABLE numbers (number int PRIMARY KEY)")
+
+    def ending() -> Iterator[bytes]:
+        yield b"1\n"
+        with engine.server.connect() as client:
+            client.execute("SELECT pg_terminate_backend(%s, 20000)", (connection.backend.pid,))
+        yield b"2\n"
+
+    with pytest.raises(psycopg.OperationalError):
+        connection.script(Copy("COPY numbers FROM STDIN", ending()), "SELECT 1")
+    assert connection.is_lost
     connection.close()

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,8 +22,8 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.postgresql.copy_writer import CopyWriter
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.script import Copy, Script
 from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.causes import meaning
 from sessiongate.runtime.elapsed import elapsed
@@ -192,14 +192,17 @@ class LedgerConnection:
             return raw.execute(statement.encode(), values or None, prepare=False)
 
     @contextmanager
-    def transaction(self, mode: str = "") -> Iterator[None]:
-        """Run a transaction, which is committed at the end. Raises psycopg's errors."""
-        self.execute(f"BEGIN {mode}")
+    def transaction(self, mode: str = "", *first: str) -> Iterator[list[pq.abc.PGresult]]:
+        """Run a transaction, which is committed at the end; yield the results of its ``first``.
+
+        Raises psycopg's errors.
+        """
         try:
-            yield
+            yield self.script(f"BEGIN {mode}", *first)[1:]
         except BaseException:
             with suppress(psycopg.Error):
-                self.execute("ROLLBACK")
+                if self.raw.info.transaction_status != pq.TransactionStatus.IDLE:
+                    self.execute("ROLLBACK")
             raise
         self.execute("COMMIT")
 
@@ -208,31 +211,13 @@ class LedgerConnection:
         with self.waiting() as raw:
             return raw.execute(statement.encode(), values, prepare=True).fetchall()
 
-    @contextmanager
-    def running(self, statement: str, *values: object) -> Iterator[psycopg.Cursor]:
-        """Do something while the server runs a statement; its result is there afterwards.
+    def script(self, *statements: str | Copy) -> list[pq.abc.PGresult]:
+        """Run statements one after the other (`Script`); return their results.
 
-        Raises psycopg's errors, at the end of the block.
-        """
-        with self.waiting() as raw, raw.pipeline():
-            yield raw.execute(statement.encode(), values or None, prepare=False)
-
-    def copy(
-        self,
-        statement: str,
-        parts: Iterable[bytes],
-        meanwhile: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Send rows to a COPY; the server reads each part while the next one is made.
-
-        Do something else while it writes the last of them.
+        Raises psycopg's errors.
         """
         with self.waiting() as raw:
-            cursor = raw.cursor()
-            writer = CopyWriter(cursor, meanwhile)
-            with cursor.copy(statement.encode(), writer=writer) as copy:
-                for part in parts:
-                    copy.write(part)
+            return Script(statements).run(raw) if statements else []
 
     def stream(self, question: str, *values: object, size: int) -> Iterator[list[Any]]:
         """Yield ``size`` rows of an answer at a time, in a transaction that has begun."""

@@ -23,6 +23,7 @@ from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.rows import adjusted
 from sessiongate.core.ledger.postgresql.schema import COPYING, DEFAULT_NUMBER
+from sessiongate.core.ledger.postgresql.script import Copy
 from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.store import LedgerStore
@@ -77,7 +78,7 @@ def _copy(store: LedgerStore, pen: Pen, progress: CopyProgress) -> int:
             stated = ("shard", *columns) if table == "runs" else columns
             for lines, rows in _parts(file, table, columns, order, last_end):
                 with connection.transaction():
-                    connection.copy(copy_into(table, stated), [lines])
+                    connection.script(Copy(copy_into(table, stated), [lines]))
                 done += rows
                 progress(done, sum(sizes))
         store.mark_as_moved(str(pen.place))

@@ -52,9 +52,12 @@ WHERE number = %s RETURNING claim, writes
 """
 _FORMER = "SELECT pid, backend_start FROM shards WHERE number = %s FOR UPDATE"
 _CHECK = """
-UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
-WHERE number = %s AND claim = %s AND writes = %s AND pid = pg_backend_pid()
+UPDATE shards SET writes = writes + 1, past_rows = past_rows + %d
+WHERE number = %d AND claim = %d AND writes = %d AND pid = pg_backend_pid()
 """
+# What is written is found by its key: to read all rows of a table for some of them takes as long
+# as there are rows, of which the server may know no number.
+_BY_KEY = "SET LOCAL enable_seqscan = off"
 
 
 _STATE = "UPDATE cores SET pen_pid = %s, pen_start = %s WHERE name = %s"
@@ -218,9 +221,9 @@ class Pen:
         with connection.naming_errors():
             connection.warned, self._is_in_doubt = False, True
             try:
-                with connection.transaction():
-                    expected = self.shard, self._claim, self._writes
-                    if connection.execute(_CHECK, more_past, *expected).rowcount != 1:
+                check = _CHECK % (more_past, self.shard, self._claim, self._writes)
+                with connection.transaction("", _BY_KEY, check) as (_, checked):
+                    if checked.command_tuples != 1:
                         self.drop()  # the next connection finds out what has happened
                         raise connection.error("is not as this core left it")
                     yield connection

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, zip_longest
+from itertools import zip_longest
 from typing import Any
+
+from psycopg import pq
 
 from sessiongate.core.ledger.past import (
     DESCRIBED,
@@ -34,6 +36,7 @@ from sessiongate.core.ledger.postgresql.copying import (
     storable,
     storable_value,
 )
+from sessiongate.core.ledger.postgresql.script import Copy, texts_of
 from sessiongate.core.ledger.rows import Changes
 
 ROWS = 10_000  # that a step opens, and that it closes: a transaction is short
@@ -42,7 +45,7 @@ _END, _START, _CLASS = map(PAST.index, ("end_time", "connect_time", "duration_cl
 _LINKS = _UP, _DOWN = PAST.index("upstream_ids"), PAST.index("downstream_ids")
 _COPY_OPEN, _COPY_PAST = copy_into("open_sessions", OPEN_SESSION), copy_into("past_sessions", PAST)
 _DESCRIBED = quoted_columns(DESCRIBED)
-_DELETE = "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[]) RETURNING id, key"
+_DELETE = "DELETE FROM open_sessions WHERE id = ANY('{}'::bigint[]) RETURNING id, key"
 _DESCRIPTIONS = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
 # One statement: two sessions may exchange their keys.
 _REKEY = (
@@ -74,7 +77,7 @@ class WriteStep:
     rekeyed: Mapping[str, int]  # new keys of sessions, with their ids
     is_last: bool  # of its observation
     ends: list[tuple[int, Closing]] = field(init=False)  # what moves to the past ones
-    _gone: dict[int, str] = field(default_factory=dict)  # stored keys of what was closed, by id
+    _gone: pq.abc.PGresult | None = None  # ids and stored keys of what was closed
     _keys: dict[int, str] = field(default_factory=dict)  # former ones, by id
     # What described the closed sessions that were not seen since they opened, by id.
     _described: dict[int, Description] = field(default_factory=dict)
@@ -95,25 +98,21 @@ class WriteStep:
         """Write everything, in a transaction that has begun."""
         if self.ends:
             self._describe(connection)
-        past, opening = self._past_parts(), self._open_parts()
-        made_past: list[bytes] = []  # while the server did something else
-        made_opening: list[bytes] = []
-        if self.closed:
-            closed = _array(each.id for each in self.closed)
-            with connection.running(_DELETE, closed) as gone:
-                made_past += islice(past, 1)
-            self._gone = dict(gone.fetchall())
-        if self.ends:
-            connection.copy(
-                *(_COPY_PAST, chain(made_past, past)),
-                meanwhile=lambda: made_opening.extend(islice(opening, 1)),
-            )
-        if self.rekeyed:
-            self._rekey(connection)
         if self.is_last:
             self._remember(connection, self.changes.incarnation, self.changes.place)
-        if self.opened:
-            connection.copy(_COPY_OPEN, chain(made_opening, opening))
+        closing: list[str | Copy] = []
+        if self.closed:
+            closing.append(_DELETE.format(_array(each.id for each in self.closed)))
+        if self.ends:
+            closing.append(Copy(_COPY_PAST, self._past_parts()))
+        opening = [Copy(_COPY_OPEN, self._open_parts())] if self.opened else []
+        if self.rekeyed:
+            done = connection.script(*closing)
+            self._rekey(connection)
+            connection.script(*opening)
+        else:
+            done = connection.script(*closing, *opening)
+        self._gone = done[0] if self.closed else None
 
     def undo(self, connection: LedgerConnection) -> int:
         """Take back what was written, if it was; return how many past sessions were taken back."""
@@ -173,8 +172,10 @@ class WriteStep:
 
     def _again(self) -> Iterator[Sequence[Any]]:
         """Yield the rows of sessions to open again, as they were last seen."""
+        gone = [] if self._gone is None else texts_of(self._gone)
+        keys = {int(ident): key for ident, key in gone}
         for each in self.closed:
-            key = self._gone.get(each.id)
+            key = keys.get(each.id)
             if key is not None:
                 seen = each.session
                 values = self._described.get(each.id) if seen is None else description_of(seen)
