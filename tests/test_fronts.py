@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -16,6 +17,8 @@ import pytest
 
 from sessiongate.client import CallError, Client, Reason
 from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
+from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.ledgers import LedgerCheck
 from sessiongate.v1.fleet_service_pb2 import DESCRIPTOR as FLEET
 from sessiongate.v1.fleet_service_pb2 import ListShardsRequest, ListShardsResponse, ShardState
 from sessiongate.v1.fleet_service_pb2_grpc import FleetServiceStub
@@ -85,6 +88,12 @@ def test_a_front_serves_all_shards_through_a_take_over(ledger: FleetLedger, tmp_
         await_ready(front.address)
         expected = first.ids() | other.ids()
         assert len(expected) == 5
+
+        async def ledgers() -> int:
+            addresses = [first.address, other.address, front.address]
+            return await LedgerCheck(addresses, partial(CoreClient, timeout=PATIENCE)).look()
+
+        assert asyncio.run(ledgers()) == 1
         assert eventually(lambda: ids(client), lambda found: found == expected)
         eventually(
             lambda: {each.name: (each.shard, each.core) for each in client.list_sources()},

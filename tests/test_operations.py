@@ -159,12 +159,21 @@ def grouped_by(query: str) -> set[str]:
     return {label.strip() for group in groups for label in group.split(",")} - {"le"}
 
 
+def operands(query: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield the parts of a query, each with the labels by which it is matched to the first."""
+    first, *others = re.split(r" (?:and|unless) on ", query)
+    yield first, set()
+    for other in others:
+        labels, _, part = other.removeprefix("(").partition(") ")
+        yield part, {*labels.split(", ")}
+
+
 @pytest.fixture(scope="module")
 def series(watched: Watched) -> Mapping[str, set[str]]:
     """Return the labels of each series that there may be."""
     found: dict[str, set[str]] = {"up": {"job", "instance"}}  # Prometheus's own
     for name, (_, kind, labels) in (ACTIONS | SHARDS | FRONTS).items():
-        found[f"{name}_total" if kind == "counter" else name] = labels
+        found[f"{name}_total" if kind == "counter" else name] = {"instance", *labels}
     for metric in watched.metrics():
         found.setdefault(metric.name, {"instance"})  # nothing may be there to show yet
         for sample in metric.samples:
@@ -174,12 +183,13 @@ def series(watched: Watched) -> Mapping[str, set[str]]:
 
 @pytest.mark.parametrize("query", [*queries()])
 def test_every_query_finds_its_series(query: str, series: Mapping[str, set[str]]) -> None:
-    read = selectors(query)
-    assert read
-    for selector in read:
-        assert selector.name in series
-        matched = set(re.findall(r"([a-z_]+)(?:=~|!~|!=|=)\"", str(selector.matchers)))
-        assert matched | grouped_by(query) <= series[selector.name]
+    for part, labels in operands(query):
+        read = selectors(part)
+        assert read
+        for selector in read:
+            assert selector.name in series
+            matched = set(re.findall(r"([a-z_]+)(?:=~|!~|!=|=)\"", str(selector.matchers)))
+            assert matched | labels | grouped_by(part) <= series[selector.name]
 
 
 def test_prometheus_takes_the_documented_targets(tmp_path: Path) -> None:

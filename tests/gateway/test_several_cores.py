@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from sessiongate.client import CallError, Client
 from sessiongate.client.cores import Cores
 from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.ledgers import LedgerCheck
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_action_service_pb2 import TerminateSessionRequest
 from tests.client.both import Waiting
@@ -160,6 +163,27 @@ def test_a_client_goes_on_at_another_core(
             client.list_sources()
         assert (away.value.reason, away.value.is_transient) == (None, True)
         updates.close()
+
+
+def test_cores_of_different_ledgers_are_named(cores: TwoCores) -> None:
+    arguments = "--core", cores.all, "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"
+    with ForkedProgram("serve", *arguments) as serving:
+        named = "; ".join(map(re.escape, sorted(cores.programs)))
+        serving.expect(rf"the cores have different ledgers \({named}\)")
+        (url,) = eventually(lambda: re.findall(r"metrics at (http[^\s\"]+)", serving.output))
+
+        def metrics() -> str:
+            return httpx.get(url, timeout=LONG, trust_env=False).text
+
+        eventually(metrics, lambda text: "\nsessiongate_core_ledgers 2.0\n" in text)
+
+    async def ledgers() -> int:
+        check = LedgerCheck([*cores.programs], partial(CoreClient, timeout=LONG))
+        return await check.look()
+
+    address, _ = cores.programs
+    cores.kill(address)  # it is no longer known which one it had
+    assert asyncio.run(ledgers()) == 1
 
 
 def test_the_first_core_may_be_away(cores: TwoCores, tmp_path: Path) -> None:

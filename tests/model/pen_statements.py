@@ -29,6 +29,11 @@ async def _is_copied(server: Server, session: Session, tx: Transaction, values: 
     return 0
 
 
+@means("SELECT lock_class FROM engine")
+async def _identity(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+    return [(engine_row(tx)["lock_class"],)]
+
+
 @means("SELECT pg_try_advisory_lock(lock_class, %s) FROM engine")
 async def _try(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [(server.try_lock(session, lock_of(tx, values[0])),)]

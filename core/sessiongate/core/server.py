@@ -87,6 +87,7 @@ class Core:
         self._given, self._more_metrics = ledger, metrics
         self._standby = standby
         self._written: Ledger | None = None  # the ledger, if this core writes to it
+        self._ledger_name = ""
         self.address = config.grpc  # the real port once started
         self._calls = CallCounts()
         self.watchers = StreamQuota(config.limits.max_watchers)
@@ -109,6 +110,7 @@ class Core:
             ledger = await self._open(closing)
             closing.push_async_callback(self._filler.close)
             history = History(ledger, self.table, self._filler.observed, time.time_ns)
+            self._ledger_name = ledger.identity
             server = self._listen(history)
             closing.callback(self._listener.close)
             if self.actions is not None:
@@ -207,7 +209,7 @@ class Core:
         services = (*SERVICES, *self._add_more(server))
         self._health = Health(services, streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        add_SourceServiceServicer_to_server(SourceService(self._filler), server)
+        add_SourceServiceServicer_to_server(SourceService(self._filler, self._ledger_name), server)
         add_HistoryServiceServicer_to_server(HistoryService(history), server)
         if config.reflection:
             add_reflection((*services, HEALTH_SERVICE), server)

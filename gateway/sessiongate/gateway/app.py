@@ -44,6 +44,7 @@ from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.gateway.shutdown import Shutdown
 from sessiongate.gateway.ui.page import PageMiddleware
 from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient
+from sessiongate.gateway.upstream.ledgers import LedgerCheck
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
 from sessiongate.runtime.auth.authenticator import Authenticator
@@ -80,15 +81,14 @@ def create_app(
         called.on_change(
             lambda: limited_log.warn(f"a core was lost; now calling the one at {called.address}")
         )
-        connect = partial(
+        connect_to = partial(
             CoreClient,
-            called,
-            config.core_timeout,
-            config.core_tls,
-            config.core_token_path,
-            None if metrics is None else metrics.called,
+            timeout=config.core_timeout,
+            tls=config.core_tls,
+            token_file=config.core_token_path,
             open_to_all=config.protection.insecure_actions,
         )
+        connect = partial(connect_to, called, observe=None if metrics is None else metrics.called)
         staleness = config.replica_staleness if config.replica else 0.0
         client, watching = connect(), connect(ahead=EVENTS_AHEAD)
         app.state.description = Written(operations, ui=config.ui)
@@ -99,6 +99,7 @@ def create_app(
         app.state.documents = DocumentCache(app.state.in_flight)
         app.state.host_names = names = HostNames(look_up)
         app.state.events = Events(watching.watch_sessions, stopping, called)
+        checking: asyncio.Task[None] | None = None
         sampling = nullcontext() if metrics is None else metrics.lag.sampling()
         try:
             async with (
@@ -106,9 +107,15 @@ def create_app(
                 open_view(client, staleness, metrics) as view,
             ):
                 app.state.view = view
+                if len(config.core_addresses) > 1:
+                    found = {} if metrics is None else {"found": metrics.found_ledgers}
+                    check = LedgerCheck(config.core_addresses, connect_to, **found)
+                    checking = asyncio.create_task(check.run())
                 with sampling:
                     yield
         finally:
+            if checking is not None:
+                checking.cancel()
             await client.close()
             await watching.close()
             authenticator.close()

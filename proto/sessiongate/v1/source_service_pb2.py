@@ -27,23 +27,23 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sessiongate.v1 import session_service_pb2 as sessiongate_dot_v1_dot_session__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sessiongate/v1/source_service.proto\x12\x0esessiongate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sessiongate/v1/session_service.proto\"\x14\n\x12ListSourcesRequest\">\n\x13ListSourcesResponse\x12\'\n\x07sources\x18\x01 \x03(\x0b\x32\x16.sessiongate.v1.Source\"\x97\x04\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.sessiongate.v1.SourceState\x12\x15\n\rsession_count\x18\x04 \x01(\x03\x12\x35\n\x11last_success_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12\x33\n\x0flast_error_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x14observation_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttruncated\x18\t \x01(\x08\x12\x1b\n\x13unreadable_sessions\x18\n \x01(\x03\x12\x1a\n\x12unreadable_members\x18\x0b \x01(\x03\x12\x1a\n\x12unreadable_example\x18\x0c \x01(\t\x12\x0f\n\x07partial\x18\r \x01(\t\x12/\n\x08services\x18\x0e \x03(\x0b\x32\x1d.sessiongate.v1.ServiceStatus\x12.\n\x07\x61\x63tions\x18\x0f \x03(\x0e\x32\x1d.sessiongate.v1.SessionAction\x12\r\n\x05shard\x18\x10 \x01(\t\x12\x0c\n\x04\x63ore\x18\x11 \x01(\t*h\n\rSessionAction\x12\x1e\n\x1aSESSION_ACTION_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_ACTION_CANCEL\x10\x01\x12\x1c\n\x18SESSION_ACTION_TERMINATE\x10\x02*\x7f\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_STATE_PENDING\x10\x01\x12\x1a\n\x16SOURCE_STATE_REACHABLE\x10\x02\x12\x1c\n\x18SOURCE_STATE_UNREACHABLE\x10\x03\x32g\n\rSourceService\x12V\n\x0bListSources\x12\".sessiongate.v1.ListSourcesRequest\x1a#.sessiongate.v1.ListSourcesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sessiongate/v1/source_service.proto\x12\x0esessiongate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sessiongate/v1/session_service.proto\"\x14\n\x12ListSourcesRequest\"N\n\x13ListSourcesResponse\x12\'\n\x07sources\x18\x01 \x03(\x0b\x32\x16.sessiongate.v1.Source\x12\x0e\n\x06ledger\x18\x02 \x01(\t\"\x97\x04\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.sessiongate.v1.SourceState\x12\x15\n\rsession_count\x18\x04 \x01(\x03\x12\x35\n\x11last_success_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12\x33\n\x0flast_error_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x14observation_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttruncated\x18\t \x01(\x08\x12\x1b\n\x13unreadable_sessions\x18\n \x01(\x03\x12\x1a\n\x12unreadable_members\x18\x0b \x01(\x03\x12\x1a\n\x12unreadable_example\x18\x0c \x01(\t\x12\x0f\n\x07partial\x18\r \x01(\t\x12/\n\x08services\x18\x0e \x03(\x0b\x32\x1d.sessiongate.v1.ServiceStatus\x12.\n\x07\x61\x63tions\x18\x0f \x03(\x0e\x32\x1d.sessiongate.v1.SessionAction\x12\r\n\x05shard\x18\x10 \x01(\t\x12\x0c\n\x04\x63ore\x18\x11 \x01(\t*h\n\rSessionAction\x12\x1e\n\x1aSESSION_ACTION_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_ACTION_CANCEL\x10\x01\x12\x1c\n\x18SESSION_ACTION_TERMINATE\x10\x02*\x7f\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_STATE_PENDING\x10\x01\x12\x1a\n\x16SOURCE_STATE_REACHABLE\x10\x02\x12\x1c\n\x18SOURCE_STATE_UNREACHABLE\x10\x03\x32g\n\rSourceService\x12V\n\x0bListSources\x12\".sessiongate.v1.ListSourcesRequest\x1a#.sessiongate.v1.ListSourcesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sessiongate.v1.source_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONACTION']._serialized_start=782
-  _globals['_SESSIONACTION']._serialized_end=886
-  _globals['_SOURCESTATE']._serialized_start=888
-  _globals['_SOURCESTATE']._serialized_end=1015
+  _globals['_SESSIONACTION']._serialized_start=798
+  _globals['_SESSIONACTION']._serialized_end=902
+  _globals['_SOURCESTATE']._serialized_start=904
+  _globals['_SOURCESTATE']._serialized_end=1031
   _globals['_LISTSOURCESREQUEST']._serialized_start=158
   _globals['_LISTSOURCESREQUEST']._serialized_end=178
   _globals['_LISTSOURCESRESPONSE']._serialized_start=180
-  _globals['_LISTSOURCESRESPONSE']._serialized_end=242
-  _globals['_SOURCE']._serialized_start=245
-  _globals['_SOURCE']._serialized_end=780
-  _globals['_SOURCESERVICE']._serialized_start=1017
-  _globals['_SOURCESERVICE']._serialized_end=1120
+  _globals['_LISTSOURCESRESPONSE']._serialized_end=258
+  _globals['_SOURCE']._serialized_start=261
+  _globals['_SOURCE']._serialized_end=796
+  _globals['_SOURCESERVICE']._serialized_start=1033
+  _globals['_SOURCESERVICE']._serialized_end=1136
 # @@protoc_insertion_point(module_scope)

@@ -37,10 +37,12 @@ class ListSourcesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListSourcesResponse(_message.Message):
-    __slots__ = ("sources",)
+    __slots__ = ("sources", "ledger")
     SOURCES_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
     sources: _containers.RepeatedCompositeFieldContainer[Source]
-    def __init__(self, sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
+    ledger: str
+    def __init__(self, sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., ledger: _Optional[str] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated", "unreadable_sessions", "unreadable_members", "unreadable_example", "partial", "services", "actions", "shard", "core")

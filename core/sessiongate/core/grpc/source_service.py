@@ -12,11 +12,14 @@ from sessiongate.v1.source_service_pb2_grpc import SourceServiceServicer
 class SourceService(SourceServiceServicer):
     """sessiongate.v1.SourceService over what fills the table."""
 
-    def __init__(self, filler: TableFiller) -> None:
+    def __init__(self, filler: TableFiller, ledger: str) -> None:
+        """``ledger`` is the identity of the core's ledger."""
         self._filler = filler
+        self._ledger = ledger
 
     @answering
     async def ListSources(
         self, request: ListSourcesRequest, context: CallContext
     ) -> ListSourcesResponse:
-        return ListSourcesResponse(sources=await self._filler.current_reports())
+        sources = await self._filler.current_reports()
+        return ListSourcesResponse(sources=sources, ledger=self._ledger)

@@ -55,6 +55,10 @@ class PastLedger(Protocol):
     def began(self) -> int:
         """The earliest time that the clock has shown since the ledger was opened."""
 
+    @property
+    def identity(self) -> str:
+        """The name of the ledger, which no other one has; see ``ListSourcesResponse``."""
+
     async def close(self) -> None:
         """Finish queued calls and release the ledger; do not wait for a disk that hangs."""
 

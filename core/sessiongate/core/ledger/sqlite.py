@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -48,6 +49,7 @@ class SqliteLedger:
         self._calls = calls
         self._file = file  # None: in memory
         self._reader: Reader[ReadingTables] | None = None  # of a file
+        self.identity = secrets.token_hex(8)  # nobody shares it
         if file is not None:
             self._reader = Reader(partial(ReadingTables, file.path, store.database))
 

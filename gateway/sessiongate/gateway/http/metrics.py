@@ -87,6 +87,12 @@ class GatewayMetrics:
             multiprocess_mode="livemin",
             registry=self.registry,
         )
+        self._ledgers = Gauge(
+            "sessiongate_core_ledgers",
+            "Number of different ledgers of the cores that answered when all were last asked.",
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
         # By route, method and status; the library's own lookup costs more.
         self._known: dict[tuple[str, str, int], _Answered] = {}
         self._unwritten: set[_Answered] = set()
@@ -115,6 +121,10 @@ class GatewayMetrics:
     def called(self, method: str, code: str, seconds: float) -> None:
         """Count a call to the core."""
         self._calls.labels(method, code).observe(seconds)
+
+    def found_ledgers(self, number: int) -> None:
+        """Record how many different ledgers the cores have."""
+        self._ledgers.set(number)
 
     def working(self, requests: int, streams: int) -> None:
         """Record the numbers of requests and streams in progress."""

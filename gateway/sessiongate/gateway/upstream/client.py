@@ -26,6 +26,7 @@ from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import CountPastSessionsRequest, ListPastSessionsRequest
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSessionsRequest
+from sessiongate.v1.source_service_pb2 import ListSourcesRequest
 
 _Request = TypeVar("_Request")
 _Listing = ListSessionsRequest | CountSessionsRequest
@@ -92,6 +93,12 @@ class CoreClient(AsyncClient):
         if self._checking is None or self._checking.done():
             self._checking = asyncio.ensure_future(self._check())
         await asyncio.shield(self._checking)
+
+    async def ledger(self) -> str:
+        """Return the name of the core's ledger; empty if it does not state it."""
+        asked = ListSourcesRequest()
+        answer = await super()._call(lambda core: core.sources.ListSources, asked, None)
+        return str(answer.ledger)
 
     async def _check(self) -> None:
         request = HealthCheckRequest(service=SESSION_SERVICE)

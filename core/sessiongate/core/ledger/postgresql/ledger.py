@@ -140,6 +140,11 @@ class PostgresqlLedger:
         return self._store.policy
 
     @property
+    def identity(self) -> str:
+        """The name of the ledger, which all cores of its shards state."""
+        return self._store.identity
+
+    @property
     def began(self) -> int:
         """The earliest time that the clock has shown since the ledger was opened, in ns."""
         return self._store.began

@@ -44,6 +44,12 @@ class LockHolder(NamedTuple):
         return f"{name} (user {self.user}, backend {self.backend.pid})"
 
 
+def ledger_identity(connection: LedgerConnection) -> str:
+    """Return the name of a ledger: its locks' class, which is drawn when its tables are made."""
+    ((number,),) = connection.execute("SELECT lock_class FROM engine")
+    return f"postgresql-{number:08x}"
+
+
 def try_lock(connection: LedgerConnection, number: int) -> bool:
     """Take a lock for a connection if nobody has it; return whether that was possible."""
     found = connection.execute(

@@ -24,6 +24,7 @@ from sessiongate.core.ledger.postgresql.coverage_rows import (
     raise_horizon,
     save_coverage,
 )
+from sessiongate.core.ledger.postgresql.locks import ledger_identity
 from sessiongate.core.ledger.postgresql.open_sessions import read_held
 from sessiongate.core.ledger.postgresql.ownership import own_sources
 from sessiongate.core.ledger.postgresql.pen import Pen
@@ -52,6 +53,7 @@ class PostgresqlStore:
         self.policy = policy
         self.last_end = 0  # ns since the epoch: the last end for which there is a partition
         self.size = HistorySize(0, 0, None)  # when it was last measured or written to
+        self.identity = ""  # of the ledger, once it was read
         self.noted = 0  # when a core last wrote that it ran, in ns since the epoch
         self._now = now
         self.began = now()
@@ -70,6 +72,7 @@ class PostgresqlStore:
                 " FROM sources s FULL JOIN places p ON p.name = s.name"
             )
             self._known = {name: (start, place) for name, start, place in known}
+            self.identity = ledger_identity(connection)
             ((self.noted,),) = connection.execute("SELECT coalesce(max(noted), 0) FROM shards")
 
     def close(self) -> None:
