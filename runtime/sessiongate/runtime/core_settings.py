@@ -119,32 +119,33 @@ class FleetSettings:
     shard: str | None = setting(
         None,
         _member_name,
-        f"Name of the set of sources that this core and its stand-bys share: {DEFAULT_SHARD}.",
+        "Name of the set of sources that this core and its stand-bys read; by default,"
+        f" {DEFAULT_SHARD}.",
         "NAME",
     )
     name: str | None = setting(
         None,
         _member_name,
-        "Name of this core among those that share a ledger: the name of its host.",
+        "Name of this core among those that share a ledger; by default, its host's name.",
         "NAME",
     )
     advertise: str | None = setting(
         None,
         grpc_listener,
-        "Address by which other machines call this core: the one that it listens on.",
+        "Address by which other machines call this core; by default, the one that it listens on.",
         "ADDRESS",
     )
     network: str = setting(
         DEFAULT_NETWORK,
         _member_name,
-        "Name of the network that this core's private addresses are of; a front links no sessions"
-        " of different networks by these.",
+        "Name of the network of this core's private addresses; a front links no sessions of"
+        " different networks by such addresses.",
         "NAME",
     )
     takeover_after: float = setting(
         5.0,
         _takeover_after,
-        "Take over from a core that has not shown for this long that it runs.",
+        "Take over from a core that has shown no sign of life for this long.",
         "SECONDS",
     )
     fleet: bool = setting(

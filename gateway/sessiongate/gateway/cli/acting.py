@@ -80,9 +80,9 @@ def terminate_command(
     """End sessions: disconnect their clients.
 
     Shows the sessions and asks before it ends them. Choose them by their ids, or by flags together
-    with --expect and their number. A session that is another one by then, or whose user, client,
-    service or database has changed, is not ended. It must be allowed: by the source's
-    configuration, and by your role.
+    with --expect and their number. A session that another one has replaced by then, or whose user,
+    client, service or database has changed, is not ended. The source's configuration and your role
+    must allow it.
 
     \b
     Example:

@@ -87,8 +87,8 @@ def rename(
 def copy(context: typer.Context, to: CopyArgument, *, ledger: LedgerSettings) -> None:
     """Copy the ledger to PostgreSQL, which replaces it.
 
-    Ids, history and what is known of sources go along; the file is then marked as moved, and a
-    core refuses it. Stop the core first. A copy that was interrupted is begun again.
+    Copies ids, history and the state of sources, then marks the file as moved, so that a core
+    refuses it. Stop the core first. If the copy is interrupted, run it again.
 
     \b
     Example:

@@ -105,8 +105,9 @@ def show_command(
 ) -> None:
     """Show all that a core knows about one session.
 
-    ID is the first number on the session's line in `sessiongate list`. Below its attributes stand
-    its chain from the client through proxies to servers, and who blocks whom. Ctrl-C ends --follow.
+    ID is the first number on the session's line in `sessiongate list`. Below its attributes, it
+    shows the chain from the client through proxies to servers, and which sessions block which.
+    Ctrl-C ends --follow.
 
     \b
     Example:
@@ -134,8 +135,8 @@ def blockers_command(
 ) -> None:
     """Show which sessions block others, and which wait for them.
 
-    Draws a tree for each session that blocks others and waits for none: below it stand those that
-    wait for it, and below them those that wait for these. Each line says since when, as which user
+    Draws a tree for each session that blocks others and waits for none: below it, those that
+    wait for it, and below them, those that wait for these. Each line says since when, as which user
     and application, and through which proxy. The flags choose among the sessions that wait.
 
     \b
