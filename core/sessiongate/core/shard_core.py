@@ -121,7 +121,7 @@ class ShardCore:
             shown = self._config.core_name, self._config.shard_name
             if self._has_stood_by:
                 self._membership.takeovers += 1
-                log.warning("%s has taken the shard %s over", *shown)
+                log.warning("%s has taken over the shard %s", *shown)
             else:
                 log.info("%s is active for the shard %s", *shown)
             self._has_stood_by = True  # whatever it becomes active after, it is no start

@@ -345,6 +345,6 @@ class Membership:
                 self._member.cut()
             pen = None if self._ledger is None else self._ledger.pen
             if pen and not pen.is_down and elapsed() - self._shown_at > self._after:
-                log.warning("the pen is put down: this core cannot show that it runs")
+                log.warning("giving up the shard's lock: this core cannot show that it runs")
                 pen.put_down()
                 self.pens_lost += 1

@@ -53,7 +53,7 @@ _ERRORS = (
     " `NOT_FOUND`, and a method that its path does not allow 405 with `METHOD_NOT_ALLOWED`."
 )
 _ABOUT_COMMANDS = (
-    "The commands on this page work as they stand, for a name or an id that exists. If the gateway"
+    "The commands on this page work unchanged for a name or an id that exists. If the gateway"
     " requires credentials, add `--user NAME` or `--header 'Authorization: Bearer TOKEN'`. In a"
     " URL, percent-encode brackets, quotes and spaces; with `--globoff`, curl sends brackets as"
     " they are. Every path allows OPTIONS, and HEAD if it allows GET."

@@ -86,7 +86,7 @@ def obtain_lock(
         if holder is None and elapsed() < end:
             continue  # it has just ended
         if holder is None:
-            raise LedgerAwayError(str(connection.error("is in use by what has no process")))
+            raise LedgerAwayError(str(connection.error("is locked by no process")))
         if holder.backend not in mine:
             return holder
         if elapsed() > end:
