@@ -17,14 +17,10 @@ from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.stability import TOLERANCE, debounce
 from sessiongate.runtime.memory import untrack
 
-# The members that only the clock changes; ``idle`` is kept. In JSON these characters
-# can only be a member's name: within a string the quotes are escaped.
-_TIMES = re.compile(
-    rb'"(?:idle"\s*:\s*(N)|seconds_alive"\s*:\s*N)'.replace(
-        b"N", rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-    )
-)
-_LONGER = 4  # bytes by which a time may have grown, on average
+_NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# The members that only the clock changes. In JSON these characters can only be a member's
+# name: within a string the quotes are escaped.
+_TIMES = re.compile(rb'"(idle|seconds_alive)"\s*:\s*(%b)' % _NUMBER.pattern)
 MAX_REMEMBERED_BYTES = 64 * 1024 * 1024  # of a response's text that is kept
 _SMALL = 32 * 1024  # bytes; a smaller run is read together with the one before it
 
@@ -93,34 +89,44 @@ class Run:
     """Some sessions of a response, and their text without its times."""
 
     def __init__(self, text: bytes, rows: Sequence[tuple[Hashable, KnownElement]]) -> None:
-        parts = _TIMES.split(text)
         self.size = len(text)
         self.rows = rows
         for row in rows:
             untrack(row)
-        self._texts = parts[::2]
-        # When sessions were last active, for those that state it.
-        self._actives = [known.active for _, known in rows if known.active is not None]
+        # What precedes each time, and when a session was last active by that; None: it is an age.
+        self._times: list[tuple[bytes, Active | None]] = []
+        # For those that state it.
+        actives = iter([known.active for _, known in rows if known.active is not None])
+        is_odd, end = False, 0
+        for time in _TIMES.finditer(text):
+            active = next(actives, None) if time[1] == b"idle" else None
+            is_odd = is_odd or (active is None) == (time[1] == b"idle")
+            self._times.append((text[end : time.start(2)], active))
+            end = time.end(2)
+        self._rest = text[end:]
+        self._is_odd = is_odd or next(actives, None) is not None
 
     def length_in(self, data: bytes, start: int, moment: float) -> int:
         """Return its length in bytes at this position; 0 if it is not there unchanged."""
-        texts = self._texts
-        times = len(texts) - 1
-        if not data.startswith(texts[0], start):
+        if self._is_odd:
             return 0
-        room = self.size + times * _LONGER
-        parts = _TIMES.split(data[start : start + room], times) if times else [data[start:][:room]]
-        rest = parts[-1]
-        if parts[:-1:2] != texts[:-1] or not rest.startswith(texts[-1]):
-            return 0
-        idles = [float(idle) for idle in parts[1::2] if idle is not None]
-        if len(idles) != len(self._actives):
-            return 0
+        at = start
         earliest, latest = moment - TOLERANCE, moment + TOLERANCE
-        for idle, (active, is_busy) in zip(idles, self._actives, strict=True):
-            if is_busy != (not idle) or (idle and not earliest <= active + idle <= latest):
+        for text, active in self._times:
+            # To go from one to the next takes half as long as to search for times.
+            if not data.startswith(text, at):
                 return 0
-        return min(room, len(data) - start) - len(rest) + len(texts[-1])
+            time = _NUMBER.match(data, at + len(text))
+            if time is None:
+                return 0
+            at = time.end()
+            if active is not None:
+                idle = float(time[0])
+                if active.is_busy != (not idle) or (
+                    idle and not earliest <= active.moment + idle <= latest
+                ):
+                    return 0
+        return at + len(self._rest) - start if data.startswith(self._rest, at) else 0
 
 
 class Runs:
