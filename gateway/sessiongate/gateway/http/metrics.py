@@ -90,7 +90,7 @@ class GatewayMetrics:
         self._ledgers = Gauge(
             "sessiongate_core_ledgers",
             "Number of different ledgers of the cores that answered when all were last asked.",
-            multiprocess_mode="livemax",
+            multiprocess_mode="livemin",
             registry=self.registry,
         )
         # By route, method and status; the library's own lookup costs more.
