@@ -309,7 +309,7 @@ def test_a_name_in_any_bytes_can_be_told(tmp_path: Path) -> None:
     ("url", "message"),
     [
         ("document:", r"source document: the URL must be document:PATH"),
-        ("document:a%00b", r"source a\0b: the URL must be document:PATH"),
+        ("document:a%00b", r"source document: it must not contain %00: .*"),
         ("document:a?statements=yes", r"source a: statements must be true or false, got 'yes'"),
         (
             "document:a?timezone=Mars/Base",

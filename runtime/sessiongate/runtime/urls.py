@@ -46,7 +46,7 @@ class Url:
     @classmethod
     def parse(cls, text: str) -> Url:
         """Parse a URL. Raises `UrlError`."""
-        refuse_bytes(text)
+        refuse_bytes(unquote(text, errors="replace"))
         kind, colon, rest = text.partition(":")
         if not colon or not _KIND.fullmatch(kind):
             raise UrlError(
@@ -102,9 +102,11 @@ class Url:
 
 
 def refuse_bytes(text: str) -> None:
-    """Raise `UrlError` if an argument or a variable is not UTF-8."""
+    """Raise `UrlError` if an argument or a variable is not UTF-8, or has NUL."""
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise UrlError("the value is not UTF-8")
+    if "\0" in text:
+        raise UrlError("it must not contain %00: no path, name or option has that character")
 
 
 def authority(location: str) -> tuple[str, str, str]:
