@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.parameters import invalid
@@ -14,6 +14,7 @@ from sessiongate.v1.history_service_pb2 import PastSession, PastSessionFilter
 AT, FROM, TO = "at", "from", "to"
 INTERVAL = (FROM, TO)
 TIMES = (AT, *INTERVAL)
+_CLOCKS_APART = timedelta(minutes=1)  # by which a caller's clock may be ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class PastTime:
                 f"{AT} excludes {' and '.join(others)}; ask about a moment, or from one to another"
             )
             errors += invalid(AT, detail).errors
+        latest = datetime.fromtimestamp(now, UTC) + _CLOCKS_APART
+        for name in (AT, FROM):
+            if (moment := found.get(name)) is not None and moment > latest:
+                detail = f"{name} must not be in the future, got {write_moment(moment)}"
+                errors += invalid(name, detail).errors
         start, end = found.get(FROM), found.get(TO)
         if start is not None and end is not None and end <= start:
             detail = f"{TO} must be after {FROM}, {write_moment(start)}, got {write_moment(end)}"
