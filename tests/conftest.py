@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -54,6 +56,25 @@ def pytest_configure(config: pytest.Config) -> None:
         once = ExitStack()
         once.enter_context(making_data_once())
         config.add_cleanup(once.close)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import a share of the tests first, if several processes collect the same tests.
+
+    A clean checkout has no bytecode. Each process would compile each test, with its assertions
+    rewritten, which takes as long as all else that is done to collect it.
+    """
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if not number:
+        return
+    folders = [path for path in map(Path, session.config.args) if path.is_dir()]
+    files = sorted({file.resolve() for folder in folders for file in folder.rglob("test_*.py")})
+    for file in files[int(number) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
+        name = ".".join(file.relative_to(Path(__file__).parents[1]).with_suffix("").parts)
+        # It raises that again when it is collected.
+        with suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(name)
 
 
 # What is imported and collected stays until the end. The garbage collector would go through all

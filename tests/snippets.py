@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -26,8 +27,13 @@ class Snippet:
     text: str
 
 
-def snippets() -> Iterator[Snippet]:
-    """Yield every fenced block of every document."""
+@cache
+def snippets() -> Sequence[Snippet]:
+    """Return every fenced block of every document."""
+    return [*_read()]
+
+
+def _read() -> Iterator[Snippet]:
     for path in DOCUMENTS:
         document = str(path.relative_to(ROOT))
         headings: list[str] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,11 @@ from tests.snippets import texts
 from tests.test_help import COMMANDS, ROOT
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-PAGES = pages("2017-05-17")
+
+
+@cache
+def written_pages() -> Mapping[str, str]:
+    return pages("2017-05-17")
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +45,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], str]:
         check=True,
     )
     folder = home / ".local/share/man"
-    paths = [folder / path for path in PAGES]
+    paths = [folder / path for path in written_pages()]
     assert {*paths} == {path for path in folder.rglob("*") if path.is_file()}
     return paths, typed.stdout
 
 
 def test_the_documented_lines_write_the_pages_and_show_one(written: tuple[list[Path], str]) -> None:
     paths, shown = written
-    assert [path.read_text() for path in paths] == [*PAGES.values()]
+    assert [path.read_text() for path in paths] == [*written_pages().values()]
     assert shown.startswith("SESSIONGATE-SERVE(1)")
     assert "--source URL\n" in shown
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_each_command_has_a_page_with_its_options(path: tuple[str, ...]) -> None:
-    text = PAGES[f"man1/{'-'.join(('sessiongate', *path))}.1"]
+    text = written_pages()[f"man1/{'-'.join(('sessiongate', *path))}.1"]
     command = COMMANDS[path]
     for option in command.params:
         if option.param_type_name == "option" and option.name not in getattr(
@@ -67,7 +73,7 @@ def test_each_command_has_a_page_with_its_options(path: tuple[str, ...]) -> None
 
 
 def test_each_setting_is_on_the_page_of_the_file() -> None:
-    text = PAGES["man5/sessiongate.toml.5"]
+    text = written_pages()["man5/sessiongate.toml.5"]
     keys = re.findall(r"^\.TP\n\\fB(\w+)\\fR = ", text, re.M)
     assert sorted(keys) == sorted(settings(ROOT))
     for name in settings(ROOT):
