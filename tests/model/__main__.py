@@ -6,6 +6,7 @@ has ended, and a part that fails is repeated by itself.
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import sys
@@ -20,12 +21,15 @@ from tests.model.schedules import FleetSchedule
 
 PART = 100  # schedules
 _PROCESSES = 2
+_GARBAGE = 50_000  # objects: what schedules leave is looked for more rarely than usual
 _STEPS = 12  # faults of a schedule, at most
 
 
 def run(drawn: int, number: int) -> str:
     """Run one part; return what has failed."""
     logging.disable(logging.CRITICAL)
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
 
     @seed(f"{drawn} {number}")
     class Part(FleetSchedule):

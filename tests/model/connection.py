@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
+from greenlet import getcurrent, greenlet
+from psycopg import pq
 
 from sessiongate.core.ledger.postgresql.connection import (
     CONNECT_TIMEOUT,
@@ -18,8 +19,10 @@ from sessiongate.core.ledger.postgresql.connection import (
     ServerIdentity,
 )
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.script import Copy
+from tests.model.meanings import normal, parameterized
 from tests.model.server import Lost, Server, Session
-from tests.model.virtual import here, wait
+from tests.model.virtual import Machine, here, resume, wait
 
 if TYPE_CHECKING:
     from tests.model.program import Life
@@ -38,16 +41,15 @@ class Link:
         self.connections: set[ModelConnection] = set()
         self._held: list[Callable[[], None]] = []
 
-    def send(self, machine: asyncio.AbstractEventLoop, deliver: Callable[[], None]) -> None:
+    def send(self, machine: Machine, deliver: Callable[..., None], *what: Any) -> None:
         """Deliver something on a machine, a little later."""
+        machine.call_later(self.delay, self._arrive, machine, deliver, what)
 
-        def arrive() -> None:
-            if self.is_silent:
-                self._held.append(lambda: self.send(machine, deliver))
-            else:
-                deliver()
-
-        machine.call_later(self.delay, arrive)
+    def _arrive(self, machine: Machine, deliver: Callable[..., None], what: Any) -> None:
+        if self.is_silent:
+            self._held.append(lambda: self.send(machine, deliver, *what))
+        else:
+            deliver(*what)
 
     def cut(self) -> None:
         """Break all connections, and let no other be made."""
@@ -82,12 +84,35 @@ class _Cursor:
         return iter(self._rows)
 
 
+class _Result:
+    """The result of a statement of a script."""
+
+    def __init__(self, answer: Any) -> None:
+        self._rows: list[Any] = answer if isinstance(answer, list) else []
+        self.command_tuples = len(self._rows) or answer or 0
+        self.ntuples = len(self._rows)
+        self.nfields = len(self._rows[0]) if self._rows else 0
+
+    def get_value(self, row: int, column: int) -> bytes:
+        return str(self._rows[row][column]).encode()
+
+
 class _Raw:
     """As much of psycopg's connection as a ledger uses."""
 
     def __init__(self, connection: ModelConnection) -> None:
         self._connection = connection
         self.closed = self.broken = False
+
+    @property
+    def info(self) -> _Raw:
+        return self
+
+    @property
+    def transaction_status(self) -> pq.TransactionStatus:
+        session = self._connection._session
+        is_idle = session is None or session.transaction is None
+        return pq.TransactionStatus.IDLE if is_idle else pq.TransactionStatus.INTRANS
 
     def cursor(self) -> _Raw:
         return self
@@ -111,7 +136,8 @@ class ModelConnection(LedgerConnection):
         self.program = self._machine.program
         self._link = self.program.link
         self._session: Session | None = None
-        self._answer: asyncio.Future[Any] | None = None
+        self._waiting: greenlet | None = None  # for an answer
+        self._heard: list[Any] | None = None  # while it is asked at once
         self._fake = _Raw(self)
         self.raw = cast("Any", self._fake)
         self._cursors: dict[str, list[Any]] = {}
@@ -130,70 +156,89 @@ class ModelConnection(LedgerConnection):
             told = (session.begun, server.system, server.timeline, server.started)
             self.hear((told, False))
 
+        limit = self._machine.call_later(CONNECT_TIMEOUT, self.cut)
+        if not server.is_up:
+            self._machine.call_soon(self.hear_here, Lost())
+        else:
+            link.send(server.machine, arrive)
         try:
-            begun, *server_is = self._wait(arrive, CONNECT_TIMEOUT)
+            begun, *server_is = self._taken(self._wait())
         except psycopg.OperationalError as error:
             self.close()
             raise LedgerAwayError(
                 f"the ledger ({self._place}) cannot be reached: {error}"
             ) from None
+        finally:
+            limit.cancel()
         assert self._session is not None
         self.backend = Backend(self._session.pid, begun)
         self.server = ServerIdentity(*server_is)
 
-    def _wait(self, arrive: Callable[[], None], timeout: float | None = None) -> Any:
-        """Let something arrive at the server; return the answer."""
-        if self.is_lost or self._machine.is_dead:
-            raise psycopg.OperationalError("the connection is lost")
-        link = self._link
-        answer = self._answer = self._machine.create_future()
-        limit = None if timeout is None else self._machine.call_later(timeout, self.cut)
-        if not link.server.is_up and self._session is None:
-            self._machine.call_soon(self.hear_here, Lost())
-        else:
-            link.send(link.server.machine, arrive)
-        try:
-            found, warned = wait(answer)
-        finally:
-            if limit is not None:
-                limit.cancel()
-            self._answer = None
+    def _wait(self) -> Any:
+        self._waiting = getcurrent()
+        return wait()
+
+    def _taken(self, heard: Any) -> Any:
+        """Return what the server has answered; raise what it has failed with."""
+        if isinstance(heard, Lost):
+            raise psycopg.OperationalError(_BROKEN)
+        found, warned = heard
         self.warned = self.warned or warned
         if isinstance(found, BaseException):
             raise found
         return found
 
+    def _send(self, text: str, values: tuple[Any, ...]) -> Any:
+        """Ask the server; return what is heard of it."""
+        link, machine, session = self._link, self._machine, self._session
+        server, virtual = link.server, machine.virtual
+        assert session is not None
+        is_slow = link.is_silent or server.machine.is_paused
+        if is_slow or not machine.may_skip_to(virtual.now + 2 * link.delay):
+            link.send(server.machine, server.ask, session, text, values)
+            return self._wait()
+        # The same without a detour: nothing else happens anywhere until the answer is there.
+        virtual.now += link.delay
+        heard = self._heard = []
+        server.ask(session, text, values)
+        self._heard = None
+        if len(heard) == 1 and machine.may_skip_to(virtual.now + link.delay):
+            virtual.now += link.delay
+            self.hear_here(heard[0])
+            return heard[0]
+        for each in heard:
+            self.hear(each)
+        return self._wait()
+
     def hear(self, answer: object) -> None:
         """Take an answer of the server's, as it sends it."""
-        self._link.send(self._machine, lambda: self.hear_here(answer))
+        if self._heard is not None:
+            self._heard.append(answer)
+        else:
+            self._link.send(self._machine, self.hear_here, answer)
 
     def hear_here(self, answer: object) -> None:
         """Take an answer that has arrived."""
         if isinstance(answer, Lost):
             self._fake.broken = True
-            answer = psycopg.OperationalError(_BROKEN), False
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(answer)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            resume(waiting, answer)
 
     def ask(self, text: str, values: tuple[Any, ...]) -> Any:
         """Run a statement at the server; return what it gives."""
         self.program.asks(text)
-        session = self._session
-
-        def arrive() -> None:
-            if session is not None:
-                session.asked.put_nowait((text, values))
-
+        if self.is_lost or self._machine.is_dead:
+            raise psycopg.OperationalError("the connection is lost")
         self._asked_at = self._machine.time()
         try:
-            found = self._wait(arrive)
+            return self._taken(self._send(text, values))
         finally:
             self._asked_at = None
-        return found
 
     def execute(self, statement: str, *values: object) -> Any:
         """Run a statement; its result has been received."""
-        statement = " ".join(statement.split())
+        statement = normal(statement)
         if statement.startswith("DECLARE"):
             name, question = statement.removeprefix("DECLARE ").split(" ", 1)
             question = question.removeprefix("NO SCROLL CURSOR FOR ")
@@ -206,21 +251,14 @@ class ModelConnection(LedgerConnection):
             return _Cursor(part)
         return _Cursor(self.ask(statement, values))
 
-    @contextmanager
-    def running(self, statement: str, *values: object) -> Iterator[Any]:
-        """Do something once the server has run a statement."""
-        yield self.execute(statement, *values)
+    def script(self, *statements: str | Copy) -> Any:
+        """Run statements one after the other; return their results."""
+        return [self._run(each) for each in statements]
 
-    def copy(
-        self,
-        statement: str,
-        parts: Iterable[bytes],
-        meanwhile: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Send rows to a COPY."""
-        lines = b"".join(parts)
-        meanwhile()
-        self.ask(" ".join(statement.split()), (lines,))
+    def _run(self, statement: str | Copy) -> _Result:
+        if isinstance(statement, Copy):
+            return _Result(self.ask(normal(statement.statement), (b"".join(statement.parts),)))
+        return _Result(self.ask(*parameterized(statement)))
 
     @contextmanager
     def waiting(self) -> Iterator[Any]:
@@ -229,7 +267,8 @@ class ModelConnection(LedgerConnection):
 
     def cut(self) -> None:
         """Make what waits for the server fail at once."""
-        self.hear_here(Lost())
+        self._fake.broken = True
+        self._machine.call_soon(self.hear_here, Lost())
         self._leave()
 
     def close(self) -> None:
@@ -257,4 +296,4 @@ class ModelConnection(LedgerConnection):
             return
         if link.is_silent:  # until it hears of it, or has asked in vain
             server.machine.call_later(_UNHEARD, server.terminate, session)
-        link.send(server.machine, lambda: server.terminate(session))
+        link.send(server.machine, server.terminate, session)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -15,8 +17,21 @@ _found: dict[str, Statement] = {}
 _prefixes: dict[str, Statement] = {}
 
 
-def _normal(text: str) -> str:
+@cache
+def normal(text: str) -> str:
+    """Return a statement without what its layout is made of."""
     return " ".join(text.split())
+
+
+_NUMBERS = re.compile(r"'(\{[\d,]*\})'|\b(\d+)\b")
+
+
+def parameterized(text: str) -> tuple[str, tuple[Any, ...]]:
+    """Return a statement with its numbers and arrays as parameters, and these."""
+    if not text.lstrip().startswith(("UPDATE ", "DELETE ")):
+        return normal(text), ()
+    found = [array or int(number) for array, number in _NUMBERS.findall(text)]
+    return normal(_NUMBERS.sub("%s", text)), tuple(found)
 
 
 def means(*texts: str, prefix: bool = False) -> Callable[[Statement], Statement]:
@@ -24,7 +39,7 @@ def means(*texts: str, prefix: bool = False) -> Callable[[Statement], Statement]
 
     def note(statement: Statement) -> Statement:
         for text in texts:
-            (_prefixes if prefix else _found)[_normal(text)] = statement
+            (_prefixes if prefix else _found)[normal(text)] = statement
         return statement
 
     return note
@@ -32,7 +47,7 @@ def means(*texts: str, prefix: bool = False) -> Callable[[Statement], Statement]
 
 def meaning(text: str) -> Statement:
     """Return what a statement does; each that a core sends must be known here."""
-    text = _normal(text)
+    text = normal(text)
     if (found := _found.get(text)) is not None:
         return found
     for prefix, statement in _prefixes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from sessiongate.core.fleet import directory, member
@@ -18,18 +19,18 @@ from tests.model.server import Server, Session, Transaction
 
 
 @means("SELECT current_setting('synchronous_commit')")
-async def _setting(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _setting(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [("on",)]
 
 
 @means("SET synchronous_commit = off", "SELECT set_config('synchronous_commit', %s, false)")
-async def _set(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _set(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     session.is_durable = bool(values) and values[0] != "off"
     return [(None,)]
 
 
 @means(member._ADD)
-async def _add(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _add(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     name, kind = values
     cores = dict(tx.rows("cores"))
@@ -74,20 +75,20 @@ async def _beat(server: Server, session: Session, tx: Transaction, values: Any) 
 
 
 @means("SELECT number, beat, address, host FROM cores WHERE name = %s")
-async def _named(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _named(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     row = tx.row("cores", values[0])
     return [(row["number"], row["beat"], row["address"], "host")] if row else []
 
 
 @means(member._SOURCES)
-async def _sources(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _sources(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return []
 
 
 @means(directory._SHARDS)
-async def _shards(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _shards(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     found: list[Any] = []
     cores = dict(tx.rows("cores"))
@@ -118,7 +119,7 @@ async def _shards(server: Server, session: Session, tx: Transaction, values: Any
 
 
 @means(directory._MEMBERS)
-async def _members(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _members(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     shards = {number: row["name"] for number, row in tx.rows("shards")}
     return [
@@ -127,10 +128,10 @@ async def _members(server: Server, session: Session, tx: Transaction, values: An
             holder_of_lock(server, tx, row["number"] + NAMES) is not None,
             *(row["beat"], row["observed"], row["unreadable"], row["clock_off"]),
         )
-        for name, row in sorted(tx.rows("cores"), key=str)
+        for name, row in sorted(tx.rows("cores"), key=itemgetter(0))
     ]
 
 
 @means(directory._COUNTER)
-async def _last_id(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _last_id(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [(counter(tx, "id"), server.machine.time())]

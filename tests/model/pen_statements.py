@@ -16,6 +16,7 @@ from tests.model.meanings import (
     holder_of_lock,
     lock_of,
     means,
+    parameterized,
     require_version,
     set_core,
     to_change,
@@ -24,7 +25,7 @@ from tests.model.server import Server, Session, Transaction
 
 
 @means("SELECT FROM counters WHERE name = %s")
-async def _is_copied(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _is_copied(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return 0
 
@@ -35,23 +36,23 @@ async def _identity(server: Server, session: Session, tx: Transaction, values: A
 
 
 @means("SELECT pg_try_advisory_lock(lock_class, %s) FROM engine")
-async def _try(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _try(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [(server.try_lock(session, lock_of(tx, values[0])),)]
 
 
 @means("SELECT pg_advisory_unlock(lock_class, %s) FROM engine")
-async def _unlock(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _unlock(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     server.release(session, {lock_of(tx, values[0])})
 
 
 @means(f"SELECT * FROM ({HELD_LOCKS}) h WHERE lock = %s")
-async def _held(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _held(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     found = holder_of_lock(server, tx, values[0])
     return [(values[0], found.pid, found.begun, found.application, "u")] if found else []
 
 
 @means("SELECT pg_terminate_backend(%s)")
-async def _terminate(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _terminate(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     for each in [*server.sessions]:
         if each.pid == values[0]:
             server.terminate(each)
@@ -62,7 +63,7 @@ async def _terminate(server: Server, session: Session, tx: Transaction, values: 
     f"SELECT pg_terminate_backend(pid) FROM ({HELD_LOCKS}) h"
     " WHERE lock = %s AND (pid, backend_start) = (%s, %s)"
 )
-async def _end_holder(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _end_holder(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     found = holder_of_lock(server, tx, values[0])
     if found is not None and (found.pid, found.begun) == values[1:]:
         server.terminate(found)
@@ -101,10 +102,10 @@ async def _claim(server: Server, session: Session, tx: Transaction, values: Any)
     return [(row["claim"], row["writes"])]
 
 
-@means(pen._CHECK)
+@means(parameterized(pen._CHECK % (0, 0, 0, 0))[0])
 async def _check(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
-    past, number, claim, writes = values
+    _, past, number, claim, writes = values
     row = await to_change(server, session, tx, "shards", number)
     if row is None or (row["claim"], row["writes"], row["pid"]) != (claim, writes, session.pid):
         return 0
@@ -138,12 +139,12 @@ def _has_others(tx: Transaction, number: int) -> bool:
 
 
 @means(ids.COUNTERS)
-async def _counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [(counter(tx, "id"), counter(tx, "instance"), _has_others(tx, values[0]))]
 
 
 @means("SELECT name, value FROM counters")
-async def _all_counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _all_counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return [(name, row["value"]) for name, row in tx.rows("counters")]
 
@@ -171,7 +172,7 @@ async def _take(server: Server, session: Session, tx: Transaction, values: Any) 
 
 
 @means(starts._NUMBERS)
-async def _numbers(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _numbers(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     shards = {number for number, row in tx.rows("shards") if row["name"] == values[0]}
     actives = [row["instance"] for number, row in tx.rows("actives") if number in shards]
     return [(counter(tx, "instance"), max(actives, default=0))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from sessiongate.core.settings import CoreConfig
 from sessiongate.runtime.telemetry.latency import Durations
 from tests.model.connection import Link, ModelConnection
 from tests.model.server import Server
-from tests.model.virtual import Machine, VirtualTime, called, clock, here, sleep
+from tests.model.virtual import Machine, VirtualTime, block, clock, here, sleep
 
 _T = TypeVar("_T")
 _OBSERVE_EVERY = 0.7  # seconds
@@ -256,26 +257,42 @@ class _Calls:
 
     def __init__(self) -> None:
         self.durations, self.failures, self.busy_for = Durations(), 0, 0.0
-        self._last: asyncio.Task[Any] | None = None
-        self._is_closed = False
+        self._waiting: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._is_busy = self._is_closed = False
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Return what a call returns, once those before it have ended."""
-        if here().is_dead:
+        machine = here()
+        if machine.is_dead:
             raise asyncio.CancelledError
         if self._is_closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        task = self._last = asyncio.create_task(self._after(self._last, work))
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        result: _T = await asyncio.shield(task)
-        return result
+        answer: asyncio.Future[_T] = machine.create_future()
+        self._waiting.append((work, answer))
+        if not self._is_busy:
+            block(self._work)
+        return await answer  # if the caller is cancelled, a call that has begun goes on
 
-    async def _after(self, before: asyncio.Task[Any] | None, work: Callable[[], _T]) -> _T:
-        if before is not None and not before.done():
-            await asyncio.wait((before,))
-        if self._is_closed:
-            raise asyncio.CancelledError
-        return await called(work)
+    def _work(self) -> None:
+        self._is_busy = True
+        while self._waiting:
+            work, answer = self._waiting.popleft()
+            if self._is_closed:
+                answer.cancel()
+            if answer.cancelled():
+                continue
+            try:
+                found = work()
+            except asyncio.CancelledError:  # the machine has ended
+                answer.cancel()
+            except Exception as error:
+                if not answer.done():
+                    answer.set_exception(error)
+                    answer.exception()  # nobody need ask for it
+            else:
+                if not answer.done():
+                    answer.set_result(found)
+        self._is_busy = False
 
     def close(self) -> None:
         """Take no more calls."""
@@ -336,6 +353,7 @@ def simulated(chance: random.Random) -> Iterator[None]:
         patch.setattr(ids, "_LEAST_IDS", 2)
         patch.setattr(shard_core, "Core", Observing)
         patch.setattr(shard_core, "StandbyServer", _Standby)
+        patch.setattr(shard_core, "SessionTable", lambda *_: ())  # it would stay empty
         patch.setattr(member, "version", lambda name: "")
         drawn = SimpleNamespace(randbelow=chance.randrange, randbits=chance.getrandbits)
         patch.setattr(schema, "secrets", drawn)

@@ -9,7 +9,7 @@ import psycopg
 from sessiongate.core.ledger.past import OPEN_SESSION, PAST
 from sessiongate.core.ledger.postgresql import open_sessions, ownership, rows
 from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
-from tests.model.meanings import means, require_version, to_change
+from tests.model.meanings import means, parameterized, require_version, to_change
 from tests.model.server import Row, Server, Session, Transaction
 
 
@@ -17,19 +17,19 @@ from tests.model.server import Row, Server, Session, Transaction
     "SELECT coalesce(s.name, p.name), incarnation, place"
     " FROM sources s FULL JOIN places p ON p.name = s.name"
 )
-async def _known(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _known(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return []
 
 
 @means("SELECT coalesce(max(noted), 0) FROM shards")
-async def _noted(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _noted(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return [(0,)]
 
 
 @means(ownership._FREE, ownership._TAKE)
-async def _own(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _own(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     if len(values) == 3:  # the second statement
         for name in values[1]:
@@ -37,13 +37,13 @@ async def _own(server: Server, session: Session, tx: Transaction, values: Any) -
 
 
 @means(ownership._OF_OTHERS)
-async def _of_others(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _of_others(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return []  # in the model, each source is configured in one shard
 
 
 @means(open_sessions._HELD)
-async def _open(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _open(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
 
     def shard(source: str) -> int:
@@ -92,14 +92,14 @@ async def _open_again(server: Server, session: Session, tx: Transaction, values:
 
 
 @means(rows._COPY_PAST)
-async def _copy_past(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _copy_past(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     for row in _parsed(values[0], PAST):
         tx.put("past_sessions", (int(row["end_time"]), int(row["id"])), row)
 
 
 @means(rows._DESCRIPTIONS)
-async def _descriptions(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _descriptions(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return []
 
@@ -110,7 +110,7 @@ def _numbers(array: str) -> list[int]:
 
 
 @means(
-    rows._DELETE,
+    parameterized(rows._DELETE.format("{}"))[0],
     "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[])",
 )
 async def _close(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
@@ -129,7 +129,7 @@ async def _close(server: Server, session: Session, tx: Transaction, values: Any)
     "DELETE FROM past_sessions AS p USING unnest(%s::bigint[], %s::bigint[]) AS u (e, i)"
     " WHERE p.end_time = u.e AND p.id = u.i AND p.end_time BETWEEN %s AND %s"
 )
-async def _open_past(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _open_past(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     taken = 0
     for key in zip(*map(_numbers, values[:2]), strict=True):

@@ -182,7 +182,7 @@ class FleetSchedule(RuleBasedStateMachine):
     def drop(self, after: float) -> None:
         self.fleet.forget()
         server = self.fleet.server
-        server.machine.create_task(server.drop())
+        server.machine.call_soon(server.drop)
         self.then(after)
 
     @rule()

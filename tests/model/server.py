@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
+from types import CoroutineType
 from typing import Any, TypeAlias
 
 import psycopg
 
-from tests.model.virtual import Machine, VirtualTime
+from tests.model.virtual import Machine, VirtualTime, Work
 
 Row: TypeAlias = Mapping[str, Any]
 Tables: TypeAlias = dict[str, dict[Hashable, Row]]
@@ -39,6 +40,9 @@ class Transaction:
 
     def rows(self, table: str) -> Iterator[tuple[Hashable, Row]]:
         """Yield all rows of a table."""
+        if not self.changed:
+            yield from [*self._tables[table].items()]
+            return
         for key in {*self._tables[table], *(key for name, key in self.changed if name == table)}:
             row = self.row(table, key)
             if row is not None:
@@ -58,13 +62,12 @@ class Session:
     application: str
     owner: object  # whose it is
     hear: Callable[[object], None]  # is called with what the server answers
-    asked: asyncio.Queue[tuple[str, tuple[Any, ...]]] = field(default_factory=asyncio.Queue)
     is_durable: bool = True  # synchronous_commit
     transaction: Transaction | None = None
     warned: bool = False
     locked: set[Hashable] = field(default_factory=set)  # until the transaction ends
     kept: set[Hashable] = field(default_factory=set)  # until the connection ends
-    task: asyncio.Task[None] | None = None
+    work: Work | None = None  # a statement that waits for something
     is_told_to_end: bool = False
     is_flushing: bool = False
 
@@ -73,7 +76,8 @@ class Lost:
     """The error that a client gets when its connection ends."""
 
 
-Statement: TypeAlias = Callable[["Server", Session, Transaction, tuple[Any, ...]], Awaitable[Any]]
+# What it gives, or a coroutine that waits for that.
+Statement: TypeAlias = Callable[["Server", Session, Transaction, tuple[Any, ...]], Any]
 
 
 class Server:
@@ -93,9 +97,11 @@ class Server:
         self._is_in_sync = False  # commits wait for the standby
         self.is_up, self.is_writable = True, True  # if it is not writable, its disk hangs
         self.hears_standby = True
+        self._unheard: list[asyncio.Future[bool]] = []  # commits that wait for the standby
+        self._is_to_drop = False
         self.sessions: set[Session] = set()
         self._owners: dict[Hashable, Session] = {}
-        self._queues: defaultdict[Hashable, list[asyncio.Future[None]]] = defaultdict(list)
+        self._queues: defaultdict[Hashable, list[asyncio.Future[bool]]] = defaultdict(list)
         self._pids = 100
         self.committed: list[Callable[[Session, Transaction], None]] = []  # are told of commits
         self.highest: dict[int, int] = {}  # claim by shard that committed on this server
@@ -111,14 +117,27 @@ class Server:
         self._pids += 1
         session = Session(self._pids, self._moment(), application, owner, hear)
         self.sessions.add(session)
-        session.task = self.machine.create_task(self._serve(session))
         return session
+
+    def ask(self, session: Session, text: str, values: tuple[Any, ...]) -> None:
+        """Perform a statement of a connection's, on the server's machine."""
+        if session.is_told_to_end or session not in self.sessions:
+            return
+        assert session.work is None, "a connection asks for one thing at a time"
+        steps = self._answer(session, text, values)
+        try:
+            awaited = steps.send(None)
+        except StopIteration:  # most wait for nothing
+            return
+        session.work = Work(self.machine, steps, awaited)
 
     def terminate(self, session: Session) -> None:
         """End a connection, as soon as it waits for nothing that cannot be interrupted."""
         session.is_told_to_end = True
-        if session.task is not None and not session.is_flushing:
-            session.task.cancel()
+        if session.work is None:
+            self.machine.call_soon(self._end, session)
+        elif not session.is_flushing:
+            session.work.cancel()
 
     def _end(self, session: Session) -> None:
         if session in self.sessions:
@@ -126,23 +145,25 @@ class Server:
             session.transaction = None
             self.release(session, {*session.locked, *session.kept})
             session.hear(Lost())
+            self._drop_if_unused()
 
-    async def _serve(self, session: Session) -> None:
+    async def _answer(self, session: Session, text: str, values: tuple[Any, ...]) -> None:
+        session.warned = False
+        is_over = True
         try:
-            while True:
-                text, values = await session.asked.get()
-                session.warned = False
-                try:
-                    answer = await self._perform(session, text, values)
-                except psycopg.Error as error:
-                    answer = error
-                if session.is_told_to_end:
-                    return
-                session.hear((answer, session.warned))
+            try:
+                answer = await self._perform(session, text, values)
+            except psycopg.Error as error:
+                answer = error
+            is_over = session.is_told_to_end
         except Exception as error:
             self.machine.failed.append(error)
         finally:
-            self._end(session)
+            session.work = None
+            if is_over:
+                self._end(session)
+        if not is_over:
+            session.hear((answer, session.warned))
 
     async def _perform(self, session: Session, text: str, values: tuple[Any, ...]) -> Any:
         if text.startswith("BEGIN"):
@@ -156,11 +177,17 @@ class Server:
             return None
         statement = self._statements(text)
         if session.transaction is not None:
-            return await statement(self, session, session.transaction, values)
-        session.transaction = Transaction(self.tables)
+            answer = statement(self, session, session.transaction, values)
+            return await answer if type(answer) is CoroutineType else answer
+        transaction = session.transaction = Transaction(self.tables)
         try:
-            answer = await statement(self, session, session.transaction, values)
-            await self._commit(session)
+            answer = statement(self, session, transaction, values)
+            if type(answer) is CoroutineType:
+                answer = await answer
+            if transaction.changed:
+                await self._commit(session)
+            else:
+                self._finish(session)
         except BaseException:
             self._finish(session)
             raise
@@ -182,24 +209,32 @@ class Server:
     async def _make_durable(self, session: Session, transaction: Transaction) -> None:
         session.is_flushing = True  # nothing interrupts that
         try:
-            await asyncio.sleep(0.002)
-            while not self.is_writable:  # noqa: ASYNC110 - it costs less than an event
-                await asyncio.sleep(0.1)
+            await self._passed(0.002)
+            while not self.is_writable:
+                await self._passed(0.1)
         finally:
             session.is_flushing = False
         self._unflushed.append(transaction.changed)
         self._flush()
         try:
-            while self._is_in_sync and not session.is_told_to_end:
-                await asyncio.sleep(0.002)
-                if self.hears_standby:
-                    break
+            if self._is_in_sync:
+                await self._passed(0.002)
+            while self._is_in_sync and not (self.hears_standby or session.is_told_to_end):
+                heard = self.machine.create_future()
+                self._unheard.append(heard)
+                await heard
         except asyncio.CancelledError:
             if session not in self.sessions:
                 raise  # the whole server was killed
             session.is_told_to_end = True
         if self._is_in_sync and session.is_told_to_end:
             session.warned = True  # it is committed here, and perhaps nowhere else
+
+    def _passed(self, seconds: float) -> asyncio.Future[bool]:
+        """Return what is done when time has passed."""
+        future = self.machine.create_future()
+        self.machine.call_later(seconds, _settle, future, True)
+        return future
 
     def _show(self, session: Session, transaction: Transaction) -> None:
         for each in self.committed if transaction.changed else ():
@@ -215,6 +250,7 @@ class Server:
         session.transaction = None
         self.release(session, {*session.locked})
         session.locked.clear()
+        self._drop_if_unused()
 
     def _flush(self) -> None:
         if not self.is_writable:
@@ -240,15 +276,17 @@ class Server:
 
     async def lock(self, session: Session, what: Hashable) -> None:
         """Take a lock until the transaction ends; wait for it."""
-        until = self.machine.time() + _LOCK_TIMEOUT
-        while self._owners.setdefault(what, session) is not session:
-            free = self.machine.create_future()
-            self._queues[what].append(free)
-            try:
-                async with asyncio.timeout_at(until):
-                    await free
-            except TimeoutError:
-                raise psycopg.errors.LockNotAvailable("canceling: lock timeout") from None
+        if self._owners.setdefault(what, session) is not session:
+            until = self.machine.time() + _LOCK_TIMEOUT
+            while self._owners.setdefault(what, session) is not session:
+                free = self.machine.create_future()
+                self._queues[what].append(free)
+                limit = self.machine.call_at(until, _settle, free, False)
+                try:
+                    if not await free:
+                        raise psycopg.errors.LockNotAvailable("canceling: lock timeout")
+                finally:
+                    limit.cancel()
         if what not in session.kept:
             session.locked.add(what)
 
@@ -258,8 +296,7 @@ class Server:
             if self._owners.get(what) is session:
                 del self._owners[what]
                 for waiting in self._queues.pop(what, ()):
-                    if not waiting.done():
-                        waiting.set_result(None)
+                    _settle(waiting, True)
             session.kept.discard(what)
 
     # What happens to it.
@@ -268,8 +305,8 @@ class Server:
         """End at once: what is not durable is lost."""
         self.is_up = False
         for session in [*self.sessions]:
-            if session.task is not None:
-                session.task.cancel()
+            if session.work is not None:
+                session.work.cancel()
             session.is_flushing = False
             self._end(session)
 
@@ -287,13 +324,19 @@ class Server:
         """Let a standby follow; commits wait for it if it is in sync."""
         self._flush()
         self._standby, self._is_in_sync = copied(self._flushed), is_in_sync
-        self.hears_standby = True
+        self._hear(is_heard=True)
 
     def hear_standby(self, *, is_heard: bool) -> None:
         """Lose the standby, or let it catch up."""
-        self.hears_standby = is_heard
+        self._hear(is_heard=is_heard)
         if is_heard and self._standby is not None:
             self._standby = copied(self._flushed)
+
+    def _hear(self, *, is_heard: bool) -> None:
+        self.hears_standby = is_heard
+        waiting, self._unheard = self._unheard, []
+        for each in waiting:
+            _settle(each, True)
 
     def promote(self) -> None:
         """Replace the server by its standby."""
@@ -312,10 +355,15 @@ class Server:
         """Return a copy of what is durable."""
         return copied(self._flushed)
 
-    async def drop(self) -> None:
-        """Drop all tables, when nobody uses them."""
-        while any(each.transaction for each in self.sessions):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.001)
+    def drop(self) -> None:
+        """Drop all tables, as soon as nobody uses them; on the server's machine."""
+        self._is_to_drop = True
+        self._drop_if_unused()
+
+    def _drop_if_unused(self) -> None:
+        if not self._is_to_drop or any(each.transaction for each in self.sessions):
+            return
+        self._is_to_drop = False
         self.tables_file += 1
         self.tables.clear()
         self._flushed.clear()
@@ -323,6 +371,11 @@ class Server:
         self.highest = {}
         if self._standby is not None:
             self._standby.clear()
+
+
+def _settle(future: asyncio.Future[bool], answer: bool) -> None:
+    if not future.done():
+        future.set_result(answer)
 
 
 def copied(tables: Tables) -> Tables:

@@ -10,12 +10,12 @@ from tests.model.server import Server, Session, Transaction
 
 
 @means("SELECT to_regclass(%s)")
-async def _is_there(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _is_there(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [("version" if tx.row("version", ONLY) else None,)]
 
 
 @means("SELECT number, oldest FROM version")
-async def _version(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _version(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     row = tx.row("version", ONLY) or {}
     return [(row["number"], row["oldest"])]
@@ -30,7 +30,7 @@ async def _lock_making(server: Server, session: Session, tx: Transaction, values
 
 
 @means("SELECT pg_advisory_unlock(%s, %s)")
-async def _unlock_making(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _unlock_making(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     server.release(session, {values})
     return [(True,)]
 
@@ -43,33 +43,33 @@ async def _lock_for_now(server: Server, session: Session, tx: Transaction, value
 
 
 @means("SET LOCAL", "CREATE ", "ALTER TABLE ", "DELETE FROM first_reads", prefix=True)
-async def _nothing(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _nothing(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return None
 
 
 @means("SELECT to_regnamespace(%s)")
-async def _has_schema(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _has_schema(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [("sessiongate",)]
 
 
 @means("INSERT INTO version VALUES (1, 1)")
-async def _make_version(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _make_version(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     tx.put("version", ONLY, {"number": 1, "oldest": 1})
 
 
 @means("UPDATE version SET number = %s")
-async def _set_version(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _set_version(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     tx.put("version", ONLY, {"number": values[0], "oldest": 1})
 
 
 @means(f"INSERT INTO engine VALUES (%s, %s, %s, {TABLES_FILE}, 1, %s)")
-async def _make_engine(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _make_engine(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     names = ("system", "timeline", "started", "lock_class")
     tx.put(ENGINE, ONLY, dict(zip(names, values, strict=True)) | {"tables": server.tables_file})
 
 
 @means("INSERT INTO counters VALUES (%s, %s)")
-async def _make_counter(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _make_counter(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     tx.put("counters", values[0], {"value": values[1]})
 
 
@@ -78,7 +78,7 @@ async def _make_counter(server: Server, session: Session, tx: Transaction, value
     "INSERT INTO shards (number, name, claim, writes, past_rows)"
     " SELECT max(number) + 1, %s, 0, 0, 0 FROM shards ON CONFLICT (name) DO NOTHING",
 )
-async def _make_shard(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _make_shard(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     *_, name = values
     shards = dict(tx.rows("shards"))
@@ -90,6 +90,6 @@ async def _make_shard(server: Server, session: Session, tx: Transaction, values:
 
 
 @means("SELECT number FROM shards WHERE name = %s")
-async def _shard_number(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
+def _shard_number(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     return [(number,) for number, row in tx.rows("shards") if row["name"] == values[0]]
