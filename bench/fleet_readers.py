@@ -51,10 +51,13 @@ class Readers:
                     if message.HasField("as_of"):
                         break
             is_whole.set()
+            known = set[int]()  # a session that changes again is no longer new
             async for message in messages:
                 now = time.monotonic()
+                new = {each.id for each in message.changes.upserts} - known
+                known |= new
                 if self.since <= now:
-                    self.told += [(each.id, now) for each in message.changes.upserts]
+                    self.told += [(ident, now) for ident in new]
         except grpc.RpcError as error:
             print(f"a reader was cut off: {error}", file=sys.stderr)
         self.ended += 1
