@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -209,6 +210,18 @@ def public(module: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names = [node.target.id]
         yield from (name for name in names if not name.startswith("_"))
+
+
+def test_each_file_that_the_plan_names_is_there() -> None:
+    """Paths of the programs leave out a level: `core/x.py` is `core/sessiongate/core/x.py`."""
+    plan = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = {Path(found) for found in re.findall(r"`([a-z]+/[\w/.-]+\.(?:py|md|proto))`", plan)}
+    assert len(named) > 200
+    assert [
+        path
+        for path in sorted(named)
+        if not (ROOT / path).exists() and not (ROOT / path.parts[0] / "sessiongate" / path).exists()
+    ] == []
 
 
 def test_no_module_is_longer_than_one_can_take_in() -> None:
