@@ -10,7 +10,7 @@ import pytest
 
 from sessiongate.client import AsyncClient
 from sessiongate.core.grpc import service, snapshot_queue
-from sessiongate.core.grpc.snapshot_queue import Place, SnapshotQueue
+from sessiongate.core.grpc.snapshot_queue import SnapshotQueue, SnapshotSlot
 from sessiongate.core.table import changelog as logs
 from tests.core.copies import Copy
 from tests.core.test_watch import Scene, Watch, make, run
@@ -35,14 +35,14 @@ def queued(test: Callable[[SnapshotQueue, ExitStack], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-async def granted(*places: Place) -> list[bool]:
-    return [await place.is_granted(0) for place in places]
+async def granted(*slots: SnapshotSlot) -> list[bool]:
+    return [await slot.is_granted(0) for slot in slots]
 
 
-def test_a_caller_waits_for_its_own_snapshot_and_others_have_a_place() -> None:
+def test_a_caller_waits_for_its_own_snapshot_and_others_have_a_slot() -> None:
     async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
         first, second, other, third = (
-            stack.enter_context(queue.place(caller)) for caller in ("a", "a", "b", "c")
+            stack.enter_context(queue.slot(caller)) for caller in ("a", "a", "b", "c")
         )
         assert await granted(first, second, other, third) == [True, False, True, False]
         other.leave()
@@ -53,21 +53,21 @@ def test_a_caller_waits_for_its_own_snapshot_and_others_have_a_place() -> None:
     queued(test)
 
 
-def test_places_are_given_in_order_of_arrival() -> None:
+def test_slots_are_given_in_order_of_arrival() -> None:
     async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
-        places = [stack.enter_context(queue.place(caller)) for caller in "abcdef"]
-        for index, place in enumerate(places):
-            assert await granted(*places) == [other <= index + 1 for other in range(6)]
-            place.leave()
-            place.leave()  # leaves once
+        slots = [stack.enter_context(queue.slot(caller)) for caller in "abcdef"]
+        for index, slot in enumerate(slots):
+            assert await granted(*slots) == [other <= index + 1 for other in range(6)]
+            slot.leave()
+            slot.leave()  # leaves once
 
     queued(test)
 
 
-def test_who_leaves_while_waiting_takes_no_place() -> None:
+def test_who_leaves_while_waiting_takes_no_slot() -> None:
     async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
-        first, last = (stack.enter_context(queue.place("a")) for _ in range(2))
-        with queue.place("a") as gone:
+        first, last = (stack.enter_context(queue.slot("a")) for _ in range(2))
+        with queue.slot("a") as gone:
             assert await granted(gone) == [False]
         first.leave()
         assert await granted(last) == [True]
@@ -75,13 +75,13 @@ def test_who_leaves_while_waiting_takes_no_place() -> None:
     queued(test)
 
 
-def test_a_place_whose_reader_stalls_is_lent_and_taken_again_before_others(
+def test_a_slot_whose_reader_stalls_is_lent_and_taken_again_before_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(snapshot_queue, "_STALLED", 0.0)
 
     async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
-        stalled, second, third = (stack.enter_context(queue.place("a")) for _ in range(3))
+        stalled, second, third = (stack.enter_context(queue.slot("a")) for _ in range(3))
         with stalled.sending():
             assert await second.is_granted(NEVER)
             assert await granted(stalled, second, third) == [False, True, False]
@@ -94,16 +94,16 @@ def test_a_place_whose_reader_stalls_is_lent_and_taken_again_before_others(
     queued(test)
 
 
-def test_who_ends_while_its_place_is_lent_frees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_ends_while_its_slot_is_lent_frees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_queue, "_STALLED", 0.0)
 
     async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
-        second, third = (stack.enter_context(queue.place("a")) for _ in range(2))
+        second, third = (stack.enter_context(queue.slot("a")) for _ in range(2))
         second.leave()
-        with queue.place("a") as stalled:
+        with queue.slot("a") as stalled:
             assert await granted(third) == [True]
             third.leave()
-            second, third = (stack.enter_context(queue.place("a")) for _ in range(2))
+            second, third = (stack.enter_context(queue.slot("a")) for _ in range(2))
             with stalled.sending():
                 assert await second.is_granted(NEVER)
         assert await granted(second, third) == [True, False]
@@ -115,7 +115,7 @@ def test_a_snapshot_that_takes_very_long_is_no_longer_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
-        first, second = (stack.enter_context(queue.place("a")) for _ in range(2))
+        first, second = (stack.enter_context(queue.slot("a")) for _ in range(2))
         assert first.is_held
         monkeypatch.setattr(snapshot_queue, "elapsed", lambda: float("inf"))
         assert not first.is_held

@@ -218,12 +218,12 @@ class SessionService:
         self, caller: str, watcher: Watcher, messages: AsyncIterator[bytes], context: CallContext
     ) -> None:
         """Send a snapshot, or as much of it as others have to wait for."""
-        with self._snapshots.place(caller) as place:
-            while place.is_held and not watcher.is_synced:
-                while not await place.is_granted(PROGRESS_INTERVAL):
+        with self._snapshots.slot(caller) as slot:
+            while slot.is_held and not watcher.is_synced:
+                while not await slot.is_granted(PROGRESS_INTERVAL):
                     await send_message(context, EMPTY_PART)
                 message = await anext(messages)
-                with place.sending():
+                with slot.sending():
                     await send_message(context, message)
 
     async def _work(self, caller: str, steps: Steps[_T]) -> _T:

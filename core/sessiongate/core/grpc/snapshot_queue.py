@@ -21,52 +21,52 @@ _STALLED, _LONGEST = 0.05, 60.0
 
 
 class SnapshotQueue:
-    """Gives places to snapshots in order of arrival; a caller's second one waits for its first."""
+    """Gives slots to snapshots in order of arrival; a caller's second one waits for its first."""
 
     def __init__(self) -> None:
-        self._sending: set[Place] = set()
+        self._sending: set[SnapshotSlot] = set()
         self._taken: Counter[str] = Counter()  # how many of these each caller has
-        self._waiting: dict[Place, None] = {}  # in order of arrival
+        self._waiting: dict[SnapshotSlot, None] = {}  # in order of arrival
 
     @contextmanager
-    def place(self, caller: str) -> Iterator[Place]:
-        """Wait for a place, and hold it at most until the context ends."""
-        place = Place(self, caller)
-        self._waiting[place] = None
+    def slot(self, caller: str) -> Iterator[SnapshotSlot]:
+        """Wait for a slot, and hold it at most until the context ends."""
+        slot = SnapshotSlot(self, caller)
+        self._waiting[slot] = None
         self._grant()
         try:
-            yield place
+            yield slot
         finally:
-            place.leave()
+            slot.leave()
 
-    def returned(self, place: Place) -> None:
-        """Let a place that was left for a while be taken again before all others that wait."""
-        self._waiting = {place: None, **self._waiting}
+    def returned(self, slot: SnapshotSlot) -> None:
+        """Let a slot that was left for a while be taken again before all others that wait."""
+        self._waiting = {slot: None, **self._waiting}
         self._grant()
 
-    def left(self, place: Place) -> None:
-        """Note that a place is free, or no longer waited for."""
-        self._waiting.pop(place, None)
-        if place in self._sending:
-            self._sending.remove(place)
-            self._taken[place.caller] -= 1
-            if not self._taken[place.caller]:
-                del self._taken[place.caller]
+    def left(self, slot: SnapshotSlot) -> None:
+        """Note that a slot is free, or no longer waited for."""
+        self._waiting.pop(slot, None)
+        if slot in self._sending:
+            self._sending.remove(slot)
+            self._taken[slot.caller] -= 1
+            if not self._taken[slot.caller]:
+                del self._taken[slot.caller]
             self._grant()
 
     def _grant(self) -> None:
-        for place in [*self._waiting]:
+        for slot in [*self._waiting]:
             if len(self._sending) >= _OF_ALL:
                 return
-            if self._taken[place.caller] < _OF_A_CALLER:
-                del self._waiting[place]
-                self._sending.add(place)
-                self._taken[place.caller] += 1
-                place.grant()
+            if self._taken[slot.caller] < _OF_A_CALLER:
+                del self._waiting[slot]
+                self._sending.add(slot)
+                self._taken[slot.caller] += 1
+                slot.grant()
 
 
-class Place:
-    """A snapshot's place among those that are sent, once it has waited for it."""
+class SnapshotSlot:
+    """A snapshot's slot among those that are sent, once it has waited for it."""
 
     def __init__(self, queue: SnapshotQueue, caller: str) -> None:
         self.caller = caller
@@ -97,7 +97,7 @@ class Place:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Let others have the place while what is sent in this context waits for its reader."""
+        """Let others have the slot while what is sent in this context waits for its reader."""
         stalled = asyncio.get_running_loop().call_later(_STALLED, self._pause)
         try:
             yield
@@ -112,7 +112,7 @@ class Place:
             self._queue.left(self)
 
     def leave(self) -> None:
-        """Leave the place to others, if it is not left yet."""
+        """Leave the slot to others, if it is not left yet."""
         if not self._is_left:
             self._is_left = True
             self._queue.left(self)
