@@ -253,7 +253,8 @@ def test_a_front_asks_for_credentials_before_it_tells_of_the_fleet(
 def test_acts_go_through_a_front_in_the_name_of_its_caller(
     ledger: FleetLedger, tmp_path: Path
 ) -> None:
-    files, operators, audit = CredentialFiles(tmp_path), tmp_path / "operators", tmp_path / "audit"
+    files, operators = CredentialFiles(tmp_path), tmp_path / "operators"
+    audit, of_front = tmp_path / "audit", tmp_path / "audit-of-front"
     operators.write_text(f"{USER}\n")
     server, role = ledger.engine.server, ledger.engine.url("postgres", user="acts")
     server.execute(
@@ -272,7 +273,7 @@ def test_acts_go_through_a_front_in_the_name_of_its_caller(
     ledger_of = {"SESSIONGATE_LEDGER": ledger.url}
     with (
         ForkedProgram("core", "--grpc", "127.0.0.1:0", *reading, *guarded, **ledger_of) as core,
-        FleetFront(ledger.url, "front-1", *guarded) as front,
+        FleetFront(ledger.url, "front-1", *guarded, "--audit-log", str(of_front)) as front,
         Client(front.address, metadata={"authorization": basic()}.items) as client,
         Client(front.address, metadata={"authorization": bearer()}.items) as another,
         server.connect(user="app", password=PASSWORD) as victim,
@@ -310,6 +311,12 @@ def test_acts_go_through_a_front_in_the_name_of_its_caller(
     assert {(one["operator"], one["proof"], one["address"]) for one in lines} == {
         (USER, "password", "127.0.0.1")
     }
+    refusals = [json.loads(line) for line in of_front.read_text().splitlines()]
+    assert [(one["outcome"], one["proof"], one["session"]["source"]) for one in refusals] == [
+        ("operator_required", "token", "db"),
+        ("session_changed", "password", "db"),
+        ("session_not_found", "password", ""),
+    ]
 
 
 def test_a_client_is_followed_over_two_cores_through_the_proxy_to_the_server(

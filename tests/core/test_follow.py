@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.errors import CallError
+from sessiongate.core.actions.attempt import ActionCaller
+from sessiongate.core.actions.audit import AuditLog
 from sessiongate.core.errors import (
     CoreStandbyError,
     LedgerUnavailableError,
@@ -24,6 +27,7 @@ from sessiongate.core.follow.calling import connecting
 from sessiongate.core.follow.follower import CoreToFollow
 from sessiongate.core.follow.front import Front
 from sessiongate.core.follow.lookup import Lookup
+from sessiongate.core.follow.refusals import Refusals
 from sessiongate.core.grpc.forwarding_service import refusal_of
 from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.standby_service import add_refusals
@@ -210,7 +214,7 @@ def test_an_address_that_is_none_is_not_sent_the_secret(tmp_path: Path) -> None:
     run(test)
 
 
-def test_an_act_that_a_core_refuses_before_it_looks_is_not_done() -> None:
+def test_an_act_that_a_core_refuses_before_it_looks_is_not_done(tmp_path: Path) -> None:
     async def one(_ident: int) -> PastSession | None:
         return None
 
@@ -221,9 +225,16 @@ def test_an_act_that_a_core_refuses_before_it_looks_is_not_done() -> None:
         stage.front.follow({"one": await core.serve(made("a", [1]))})
         await stage.heard()
         lookup = Lookup(stage.table, one)
-        actions = ForwardedActions(stage.table, stage.front, lookup, refusal_of)
-        with pytest.raises(SourceUnreachableError, match="nothing was done: this core stands by"):
-            await actions.terminate(TerminateSessionRequest(id=1))
+        refusals = Refusals(AuditLog(tmp_path / "audit"), 2)
+        actions = ForwardedActions(stage.table, stage.front, lookup, refusal_of, refusals)
+        asker = ActionCaller("ann", "password", "10.0.0.1", True, "r1")
+        for _ in range(3):  # of which one is too many to be written down
+            with pytest.raises(SourceUnreachableError, match="was done: this core stands by"):
+                await actions.terminate(TerminateSessionRequest(id=1), asker)
+        lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+        assert [(one["outcome"], one["operator"], one["session"]["id"]) for one in lines] == [
+            ("source_unreachable", "ann", 1)
+        ] * 2
 
     run(test)
 

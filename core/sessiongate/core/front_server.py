@@ -86,12 +86,14 @@ class FrontServer(Core):
         if not config.can_act:
             return ()
         from sessiongate.core.follow.acting import ForwardedActions
+        from sessiongate.core.follow.refusals import Refusals
         from sessiongate.core.grpc.forwarding_service import ForwardingActionService, refusal_of
         from sessiongate.v1.session_action_service_pb2_grpc import (
             add_SessionActionServiceServicer_to_server,
         )
 
-        actions = ForwardedActions(self.table, self._front, self._lookup, refusal_of)
+        refusals = Refusals(self._audit_log(), config.limits.max_actions)
+        actions = ForwardedActions(self.table, self._front, self._lookup, refusal_of, refusals)
         insecure = config.protection.insecure_actions
         service = ForwardingActionService(actions, insecure=insecure)
         add_SessionActionServiceServicer_to_server(service, server)

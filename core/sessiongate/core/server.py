@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to im
     from prometheus_client.registry import Collector as MetricCollector
 
     from sessiongate.core.actions.actions import Actions
+    from sessiongate.core.actions.audit import AuditLog
     from sessiongate.core.collect.observer import Standby
     from sessiongate.runtime.telemetry.exporter import Exporter
     from sessiongate.runtime.telemetry.spans import Spans
@@ -229,20 +230,26 @@ class Core:
         if not config.can_act:
             return ()
         from sessiongate.core.actions.actions import Actions
-        from sessiongate.core.actions.audit import AuditLog
         from sessiongate.core.grpc.action_service import SessionActionService
         from sessiongate.v1.session_action_service_pb2_grpc import (
             add_SessionActionServiceServicer_to_server,
         )
 
-        audit = AuditLog(None if config.audit_log is None else Path(config.audit_log))
-        audit.check()
-        per_minute = config.limits.max_actions
+        audit, per_minute = self._audit_log(), config.limits.max_actions
         self.actions = Actions(self.table, self._collector, audit, per_minute=per_minute)
         insecure = config.protection.insecure_actions
         service = SessionActionService(self.actions, insecure=insecure)
         add_SessionActionServiceServicer_to_server(service, server)
         return (SESSION_ACTION_SERVICE,)
+
+    def _audit_log(self) -> AuditLog:
+        """Return the audit log. Raises `FileError` if it cannot be written."""
+        from sessiongate.core.actions.audit import AuditLog
+
+        path = self._config.audit_log
+        audit = AuditLog(None if path is None else Path(path))
+        audit.check()
+        return audit
 
     def _open_exporter(self) -> Exporter | None:
         """Return the exporter of metrics, if configured. Raises `ListenError`."""

@@ -39,7 +39,6 @@ from sessiongate.core.errors import (
     CoreError,
     InternalError,
     NoStatementError,
-    OperatorRequiredError,
     SessionChangedError,
     SessionNotFoundError,
     SourceUnreachableError,
@@ -188,8 +187,7 @@ class Actions:
         """
         request, asker = attempt.request, attempt.asker
         self._quota.take(asker.subject, "of this caller")
-        if not asker.is_operator:
-            raise OperatorRequiredError
+        asker.require_operator()
         row, runner = self._found(request)
         if request.grace:
             await self._wait(attempt)

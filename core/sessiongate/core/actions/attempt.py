@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sessiongate.core.actions.request import ActionRequest
-from sessiongate.core.errors import CoreError
+from sessiongate.core.errors import CoreError, OperatorRequiredError
 from sessiongate.v1.session_pb2 import Session
 
 # What may become of an attempt, besides the errors.
@@ -40,6 +40,11 @@ class ActionCaller:
     def subject(self) -> tuple[str, str]:
         """Who counts as the same caller."""
         return (self.proof, self.name) if self.proof else ("", self.address)
+
+    def require_operator(self) -> None:
+        """Raise `OperatorRequiredError` unless the caller is one."""
+        if not self.is_operator:
+            raise OperatorRequiredError
 
 
 @dataclass(frozen=True, slots=True)

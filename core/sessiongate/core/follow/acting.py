@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.cores import DID_NOTHING
 from sessiongate.client.errors import CallError
+from sessiongate.core.actions.attempt import ActionCaller, Attempt
 from sessiongate.core.actions.request import ActionRequest
 from sessiongate.core.errors import (
     CoreError,
@@ -19,6 +20,7 @@ from sessiongate.core.errors import (
 )
 from sessiongate.core.follow.front import Front
 from sessiongate.core.follow.lookup import Lookup
+from sessiongate.core.follow.refusals import Refusals
 from sessiongate.core.table.draft import unassigned
 from sessiongate.core.table.lookup import settle
 from sessiongate.core.table.row import Row, Values
@@ -46,31 +48,58 @@ class ForwardedActions:
     Revisions are the front's own: the core gets its own revisions of the same session.
     """
 
-    def __init__(self, table: SessionTable, front: Front, lookup: Lookup, error_of: ErrorOf):
+    def __init__(
+        self,
+        table: SessionTable,
+        front: Front,
+        lookup: Lookup,
+        error_of: ErrorOf,
+        refusals: Refusals,
+    ) -> None:
         self._table = table
         self._front = front
         self._lookup = lookup
         self._error_of = error_of
+        self._refusals = refusals
 
-    async def terminate(self, request: TerminateSessionRequest) -> TerminateSessionResponse:
+    async def terminate(
+        self, request: TerminateSessionRequest, asker: ActionCaller
+    ) -> TerminateSessionResponse:
         """Have a session ended. Raises `CoreError`."""
         asked = ActionRequest.terminate(request)
-        client, row, forwarded = await self._prepared(asked, request)
-        unknown = TerminateSessionResponse()
-        response = await self._done(client.terminate_session, forwarded, row, unknown)
+        async with self._told(asked, asker):
+            client, row, forwarded = await self._prepared(asked, request)
+            unknown = TerminateSessionResponse()
+            response = await self._done(client.terminate_session, forwarded, row, unknown)
         if response.ended:
             await self._shown(response, asked, lambda: row.id not in self._table)
         return response
 
-    async def cancel(self, request: CancelStatementRequest) -> CancelStatementResponse:
+    async def cancel(
+        self, request: CancelStatementRequest, asker: ActionCaller
+    ) -> CancelStatementResponse:
         """Have a statement cancelled. Raises `CoreError`."""
         asked = ActionRequest.cancel(request)
-        client, row, forwarded = await self._prepared(asked, request)
-        unknown = CancelStatementResponse()
-        response = await self._done(client.cancel_statement, forwarded, row, unknown)
+        async with self._told(asked, asker):
+            client, row, forwarded = await self._prepared(asked, request)
+            unknown = CancelStatementResponse()
+            response = await self._done(client.cancel_statement, forwarded, row, unknown)
         if response.ended:
             await self._shown(response, asked, lambda: self._table.row(row.id) is not row)
         return response
+
+    @asynccontextmanager
+    async def _told(self, asked: ActionRequest, asker: ActionCaller) -> AsyncIterator[None]:
+        """Let operators act; write down what is refused in the block, unless the core has."""
+        attempt = Attempt(asked, asker, self._table.get(asked.id))
+        try:
+            asker.require_operator()
+            yield
+        except _RefusedByCoreError as refused:
+            raise refused.error from None
+        except CoreError as error:
+            await self._refusals.tell(attempt, error)
+            raise
 
     async def _prepared(
         self, asked: ActionRequest, request: _Request
@@ -116,7 +145,8 @@ class ForwardedActions:
             return await act(request)
         except CallError as error:
             if (refusal := self._error_of(error)) is not None:
-                raise refusal from None
+                # Without a reason, the core lets nobody act, and has no audit log.
+                raise (_RefusedByCoreError(refusal) if error.reason else refusal) from None
             if error.reason in DID_NOTHING:  # such as of a core that has just begun to stand by
                 raise _nothing_done(row, error) from None
             log.warning(
@@ -137,6 +167,14 @@ class ForwardedActions:
                 while not holds():
                     await self._table.log.wait(self._table.revision, _FOLLOWING)
                 response.ended, response.revision = True, self._table.revision
+
+
+class _RefusedByCoreError(Exception):
+    """A core has refused an act, and written that down."""
+
+    def __init__(self, error: CoreError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def _nothing_done(row: Row, error: CallError) -> SourceUnreachableError:

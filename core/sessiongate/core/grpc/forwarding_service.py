@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from sessiongate.client.errors import CallError
+from sessiongate.core.actions.attempt import ActionCaller
 from sessiongate.core.errors import (
     ActionNotAllowedError,
     ActionNotSupportedError,
@@ -19,11 +20,11 @@ from sessiongate.core.errors import (
     TooManyActionsError,
 )
 from sessiongate.core.follow.acting import ForwardedActions
-from sessiongate.core.grpc.authentication import peer_address
+from sessiongate.core.grpc.asker import asker_of
 from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
-from sessiongate.runtime.auth.identity import caller, caller_address
+from sessiongate.runtime.auth.identity import caller_address
 from sessiongate.v1.session_action_service_pb2 import (
     CancelStatementRequest,
     CancelStatementResponse,
@@ -55,23 +56,19 @@ class ForwardingActionService(SessionActionServiceServicer):
     async def TerminateSession(
         self, request: TerminateSessionRequest, context: CallContext
     ) -> TerminateSessionResponse:
-        self._admit(context)
-        return await self._actions.terminate(request)
+        return await self._actions.terminate(request, self._asker(context))
 
     @answering
     async def CancelStatement(
         self, request: CancelStatementRequest, context: CallContext
     ) -> CancelStatementResponse:
-        self._admit(context)
-        return await self._actions.cancel(request)
+        return await self._actions.cancel(request, self._asker(context))
 
-    def _admit(self, context: CallContext) -> None:
-        """Refuse a caller who is no operator; note where another one calls from, for the core."""
-        identity = caller.get()
-        if not (self._insecure if identity is None else identity.is_operator):
-            raise OperatorRequiredError
-        if not caller_address.get():
-            caller_address.set(peer_address(context))
+    def _asker(self, context: CallContext) -> ActionCaller:
+        """Return who asks; note where it calls from, for the core."""
+        asker = asker_of(context, insecure=self._insecure)
+        caller_address.set(asker.address)
+        return asker
 
 
 def refusal_of(error: CallError) -> CoreError | None:

@@ -1,0 +1,23 @@
+"""Who asks for an action, by the call that asks."""
+
+from __future__ import annotations
+
+from sessiongate.core.actions.attempt import ActionCaller
+from sessiongate.core.grpc.authentication import peer_address
+from sessiongate.core.grpc.interceptor import CallContext
+from sessiongate.runtime.auth.identity import caller, caller_address
+from sessiongate.runtime.telemetry.correlation import current
+
+_LONGEST_NAME = 255  # characters of a caller's name that are kept
+
+
+def asker_of(context: CallContext, *, insecure: bool) -> ActionCaller:
+    """Return who makes a call; an operator, if none has to authenticate and it is ``insecure``."""
+    identity, correlation = caller.get(), current.get()
+    return ActionCaller(
+        name=identity.name[:_LONGEST_NAME] if identity else "",
+        proof=identity.proof if identity else "",
+        address=caller_address.get() or peer_address(context),
+        is_operator=identity.is_operator if identity else insecure,
+        request_id=correlation.request_id if correlation else "",
+    )
