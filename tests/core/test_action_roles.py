@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -173,6 +173,8 @@ def client(scene: Scene, caller: Caller) -> Iterator[Client]:
         credentials=credentials,
         metadata=lambda: metadata.items(),
     ) as made:
+        with suppress(CallError):  # connect: an act is not tried again if that fails
+            made.list_sources()
         yield made
 
 
@@ -225,6 +227,7 @@ def reason(asking: Client, method: str, ident: int) -> str | None:
     }
     with pytest.raises(CallError) as caught:
         calls[method]()
+    assert caught.value.reason, caught.value
     return caught.value.reason
 
 
