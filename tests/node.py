@@ -37,8 +37,7 @@ def node_modules() -> Path:
     with open(folder / "lock", "w", encoding="utf-8") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # other processes of this run want them too
         if not (folder / "complete").exists():
-            for file in ("package.json", "package-lock.json"):
-                shutil.copy(_DECLARED / file, folder)
+            shutil.copytree(_DECLARED, folder, dirs_exist_ok=True)
             with tempfile.TemporaryDirectory() as cache:
                 run("npm", "ci", *_QUIET, "--cache", cache, cwd=folder, timeout=5 * PATIENCE)
             (folder / "complete").touch()

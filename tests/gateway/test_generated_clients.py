@@ -277,20 +277,43 @@ def test_types_for_typescript_are_those_of_the_answers(url: str, described: Path
     (described / "ask.ts").write_text(ASK)
     tools = described / "node_modules" / ".bin"
     run(tools / "openapi-typescript", "openapi.json", "--output", "api.ts", cwd=described)
-    checked = ("--strict", "--noUncheckedIndexedAccess", "--target", "es2022")
+    # The generator needs TypeScript 5; what it makes is checked by 7, in a tenth of the CPU.
+    compiler = described / "node_modules" / "typescript-7" / "bin" / "tsc"
+    checked = ("--strict", "--noUncheckedIndexedAccess", "--skipLibCheck", "--target", "es2022")
     written = ("--module", "esnext", "--moduleResolution", "bundler", "--outDir", "made")
-    run(tools / "tsc", *checked, *written, "use.ts", "ask.ts", cwd=described)
+    run(compiler, *checked, *written, "use.ts", "ask.ts", cwd=described)
     asked = run("node", "made/ask.js", url, cwd=described, NO_PROXY="127.0.0.1")
     query = {"sort": "-connected,user", "page[size]": "10"}
     listed = httpx.get(f"{url}/v1/sessions", params=query, timeout=LONG).json()["data"]
     assert json.loads(asked.stdout) == [[item["id"] for item in listed], "SESSION_NOT_FOUND"]
 
 
+# Spectral without its command, which comes with three times as many packages.
+SPECTRAL = """
+import { readFileSync } from "node:fs";
+import core from "@stoplight/spectral-core";
+import rulesets from "@stoplight/spectral-rulesets";
+
+const spectral = new core.Spectral();
+// Redocly looks at the examples, in a tenth of the CPU.
+const rules = { "oas3-valid-media-example": "off", "oas3-valid-schema-example": "off" };
+spectral.setRuleset({ extends: [rulesets.oas], rules });
+const description = JSON.parse(readFileSync("openapi.json", "utf8"));
+console.log(JSON.stringify(await spectral.run(description)));
+"""
+REDOCLY = """
+extends: [recommended]
+rules:
+  no-invalid-media-type-examples: error
+  no-invalid-parameter-examples: error
+  no-invalid-schema-examples: error
+"""
+
+
 def test_linters_find_nothing(described: Path) -> None:
-    (described / "spectral.yaml").write_text("extends: spectral:oas\n")
-    tools = described / "node_modules" / ".bin"
-    all_kinds = ("--ruleset", "spectral.yaml", "--fail-severity", "hint")
-    run(tools / "spectral", "lint", "openapi.json", *all_kinds, cwd=described)
-    recommended = ("--extends", "recommended", "--format", "json")
-    done = run(tools / "redocly", "lint", "openapi.json", *recommended, cwd=described)
-    assert json.loads(done.stdout)["problems"] == []
+    (described / "spectral.js").write_text(SPECTRAL)
+    (described / "redocly.yaml").write_text(REDOCLY)
+    assert json.loads(run("node", "spectral.js", cwd=described).stdout) == []
+    redocly = described / "node_modules" / ".bin" / "redocly"
+    linted = run(redocly, "lint", "openapi.json", "--format", "json", cwd=described)
+    assert json.loads(linted.stdout)["problems"] == []
