@@ -147,12 +147,13 @@ def ended(closing: Closing, source: str, opened: Description, end: int) -> tuple
     If it was not seen since it opened, ``opened`` describes it.
     """
     start, session, seen = closing.connect_time, closing.session, closing.last_seen
-    up, down = (None, None) if session is None else map(_packed, _LINKED(session))
+    up, down = (None, None) if session is None else _LINKED(session)
     return (
         *(end, closing.id, source, start, duration_class(end - start)),
         None if closing.reason == USUAL_REASON else closing.reason,
         None if seen is None else max(start, min(seen, end)),
-        *(closing.ended_by or None, closing.longest_transaction, up, down),
+        *(closing.ended_by or None, closing.longest_transaction),
+        *(_packed(up) if up else None, _packed(down) if down else None),
         *(opened if session is None else description_of(session)),
     )
 
@@ -215,5 +216,5 @@ def refresh(past: PastSession, session: Session) -> None:
     past.session.CopyFrom(again)
 
 
-def _packed(idents: Sequence[int]) -> bytes | None:
-    return array("Q", idents[:_MOST_LINKS]).tobytes() if idents else None
+def _packed(idents: Sequence[int]) -> bytes:
+    return array("Q", idents[:_MOST_LINKS]).tobytes()

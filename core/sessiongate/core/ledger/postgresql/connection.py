@@ -176,7 +176,7 @@ class LedgerConnection:
     @contextmanager
     def waiting(self) -> Iterator[psycopg.Connection]:
         """Note that the server is asked, for `waits_for`."""
-        self._asked_at = elapsed()
+        self._ask()
         try:
             yield self.raw
         finally:
@@ -217,7 +217,10 @@ class LedgerConnection:
         Raises psycopg's errors.
         """
         with self.waiting() as raw:
-            return Script(statements).run(raw) if statements else []
+            return Script(statements, self._ask).run(raw) if statements else []
+
+    def _ask(self) -> None:
+        self._asked_at = elapsed()
 
     def stream(self, question: str, *values: object, size: int) -> Iterator[list[Any]]:
         """Yield ``size`` rows of an answer at a time, in a transaction that has begun."""

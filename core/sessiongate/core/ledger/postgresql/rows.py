@@ -40,12 +40,14 @@ from sessiongate.core.ledger.postgresql.script import Copy, texts_of
 from sessiongate.core.ledger.rows import Changes
 
 ROWS = 10_000  # that a step opens, and that it closes: a transaction is short
-_AT_ONCE = 200  # rows that are sent: the server reads them while the next ones are made
+_AT_ONCE = 100  # rows that are sent: the server reads them while the next ones are made
 _END, _START, _CLASS = map(PAST.index, ("end_time", "connect_time", "duration_class"))
 _LINKS = _UP, _DOWN = PAST.index("upstream_ids"), PAST.index("downstream_ids")
 _COPY_OPEN, _COPY_PAST = copy_into("open_sessions", OPEN_SESSION), copy_into("past_sessions", PAST)
 _DESCRIBED = quoted_columns(DESCRIBED)
-_DELETE = "DELETE FROM open_sessions WHERE id = ANY('{}'::bigint[]) RETURNING id, key"
+# The server, as it plans, would compare a mere array with what it knows of all ids, one by one.
+_CLOSED = "(SELECT '{}'::bigint[])::bigint[]"
+_DELETE = f"DELETE FROM open_sessions WHERE id = ANY({_CLOSED}) RETURNING id, key"  # noqa: S608
 _DESCRIPTIONS = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
 # One statement: two sessions may exchange their keys.
 _REKEY = (
@@ -100,18 +102,19 @@ class WriteStep:
             self._describe(connection)
         if self.is_last:
             self._remember(connection, self.changes.incarnation, self.changes.place)
-        closing: list[str | Copy] = []
+        closing, copies = list[str](), list[Copy]()
         if self.closed:
             closing.append(_DELETE.format(_array(each.id for each in self.closed)))
-        if self.ends:
-            closing.append(Copy(_COPY_PAST, self._past_parts()))
-        opening = [Copy(_COPY_OPEN, self._open_parts())] if self.opened else []
+        if self.opened:
+            copies.append(Copy(_COPY_OPEN, self._open_parts()))
+        if self.ends:  # afterwards: it takes longer to make these rows, and the server is busy
+            copies.append(Copy(_COPY_PAST, self._past_parts()))
         if self.rekeyed:
             done = connection.script(*closing)
             self._rekey(connection)
-            connection.script(*opening)
+            connection.script(*copies)
         else:
-            done = connection.script(*closing, *opening)
+            done = connection.script(*closing, *copies)
         self._gone = done[0] if self.closed else None
 
     def undo(self, connection: LedgerConnection) -> int:

@@ -7,7 +7,7 @@ it has all.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import psycopg
@@ -17,6 +17,7 @@ from psycopg.waiting import Ready, Wait
 
 _T = TypeVar("_T")
 _Steps: TypeAlias = Generator[Wait, Ready | int, _T]
+_SENT = 1 << 20  # bytes at once: libpq keeps what is not sent yet
 _FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE)
 
 
@@ -30,8 +31,12 @@ class Copy(NamedTuple):
 class Script:
     """Statements that are run once, one after the other."""
 
-    def __init__(self, statements: Sequence[str | Copy]) -> None:
-        """Prepare to run the statements, which have no parameters."""
+    def __init__(self, statements: Sequence[str | Copy], answered: Callable[[], object]) -> None:
+        """Prepare to run statements, which have no parameters.
+
+        ``answered`` is called each time when the server has answered one.
+        """
+        self._answered = answered
         texts = (each if isinstance(each, str) else each.statement for each in statements)
         self._text = ";".join(texts).encode()
         copies = [each.parts for each in statements if isinstance(each, Copy)]
@@ -59,6 +64,7 @@ class Script:
             result = connection.get_result()
             if result is None:
                 break
+            self._answered()
             if result.status == pq.ExecStatus.COPY_IN:
                 yield from self._send(connection, copies)
                 copies += 1
@@ -76,9 +82,10 @@ class Script:
         """Send the rows of a COPY; the server reads each part while the next one is made."""
         while (self._made or self._make()) and self._made[0][0] == number:
             _, part = self._made.popleft()
-            while connection.put_copy_data(part) == 0:
-                yield Wait.W
-            yield from _flush(connection)
+            for start in range(0, len(part), _SENT):
+                while connection.put_copy_data(part[start : start + _SENT]) == 0:
+                    yield Wait.W
+                yield from _flush(connection)
         failed = None if self._failure is None else b"the rows could not be made"
         while connection.put_copy_end(failed) == 0:
             yield Wait.W
