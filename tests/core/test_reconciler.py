@@ -13,13 +13,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sessiongate.core.collect import reconciler
+from sessiongate.core.collect import plan, reconciler
 from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.preparation import MAX_BLOCKERS
 from sessiongate.core.collect.reconciler import Reconciler
+from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import SqliteLedger
+from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import (
     Observation,
     Observed,
@@ -38,7 +40,7 @@ WIRES = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in r
 
 
 class Scene:
-    """Two sources, and what others do between one's preparation and its showing."""
+    """Two sources, and what others do between one's preparation and its shown_source."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self.ledger = ledger
@@ -87,6 +89,7 @@ def run(test: Callable[[Scene], Awaitable[None]]) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reconciler, "Pace", Interrupted)
+            patch.setattr(plan, "_AT_ONCE", 2)  # so that an observation is taken over in parts
             await test(scene)
         await ledger.close()
 
@@ -258,6 +261,50 @@ def test_who_blocks_whom_is_as_a_plain_reading_says(
                 assert shown is not None
                 listed = filter(None, map(scene.session, item.blocked_by))
                 assert {*shown.activity.blocked_by_ids} == {other.id for other in listed}
+
+    run(test)
+
+
+def test_an_observation_that_was_written_in_part_is_taken_over_later_with_the_same_ids(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        items = [waiting("a", "e"), *map(seen, "bcd"), waiting("e", "a")]
+        record, calls = scene.ledger.record, 0
+
+        async def fail_once(source: str, **changes: Any) -> list[int]:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise LedgerError("the disk is full")
+            return await record(source, **changes)
+
+        monkeypatch.setattr(scene.ledger, "record", fail_once)
+        with pytest.raises(LedgerError):
+            await scene.take(scene.server, items)
+        shown = scene.table.following(0, 9)
+        assert [row.id for row in shown] == [1, 2]
+        assert not shown[0].is_blocked
+        await scene.take(scene.server, items)
+        assert [row.id for row in scene.table.following(0, 9)] == [1, 2, 3, 4, 5]
+        held = (await scene.ledger.held())["server"]
+        assert {key: id_of(place) for key, place in held.items()} == {
+            key: number for number, key in enumerate("abcde", 1)
+        }
+        for native_id, blocker in (("a", 5), ("e", 1)):
+            session = scene.session(native_id)
+            assert session is not None
+            assert [*session.activity.blocked_by_ids] == [blocker]
+
+    run(test)
+
+
+def test_an_id_that_is_requested_is_given_whatever_comes_before() -> None:
+    async def test(scene: Scene) -> None:
+        wanted = Observed("c", seen("c", native_id="3").session, stated_id=1)
+        await scene.take(scene.server, [*map(seen, "ab"), wanted])
+        held = (await scene.ledger.held())["server"]
+        assert {key: id_of(place) for key, place in held.items()} == {"c": 1, "a": 2, "b": 3}
 
     run(test)
 

@@ -18,6 +18,12 @@ async def waited_for(items: Iterable[Observed], pace: Pace) -> Set[str]:
     return keys
 
 
-def waits_for(item: Observed, keys: set[str]) -> bool:
-    """Return whether a session waits for one with any of these keys."""
-    return not keys.isdisjoint(map(short, item.blocked_by))
+async def waiting_for(
+    keys: Set[str], items: Iterable[tuple[str, Observed]], pace: Pace
+) -> dict[str, Observed]:
+    """Return the sessions, by their keys, that wait for one with any of ``keys``."""
+
+    def waits(pair: tuple[str, Observed]) -> bool:
+        return any(short(key) in keys for key in pair[1].blocked_by)
+
+    return dict(await kept(waits, items, pace)) if keys else {}

@@ -1,6 +1,6 @@
 """One source's sessions, prepared before the table changes.
 
-Between preparation and showing, other sources may show theirs. A prepared session records
+Between preparing and showing, other sources may show theirs. A prepared session records
 what it was made from, and is made again if that has changed.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import NamedTuple
 
-from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import UNLINKED, Linked, Links
@@ -32,8 +31,7 @@ MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 class PreparedSession(NamedTuple):
     """A session that may have changed, and the state that it was compared with."""
 
-    ident: int
-    session: Session | None  # None: as the draft has it
+    session: Session
     row: Row | None  # what the table had
     linked: Linked
     draft: Draft | None  # None if it equals what the table had
@@ -43,14 +41,6 @@ class PreparedSession(NamedTuple):
         """The size of what the table had, and of what it is to have."""
         shown = 0 if self.row is None else len(self.row.piece)
         return shown + (0 if self.draft is None else len(self.draft.body))
-
-    @property
-    def decoded(self) -> Session:
-        """The session."""
-        if self.session is not None:
-            return self.session
-        assert self.draft is not None  # noqa: S101 - else nothing would have been prepared
-        return Session.FromString(self.draft.body)
 
 
 class Preparation:
@@ -74,45 +64,27 @@ class Preparation:
         # The ids of those of its sessions, by key, that the ones to prepare wait for.
         self.blockers: Mapping[str, int] = {}
 
-    def opening(
-        self, key: str, item: Observed, now: Callable[[], int], *, is_prepared: bool = True
-    ) -> tuple[Opening, FirstSeen | None]:
-        """Return the ledger's description of a new session, and what was prepared, if asked.
-
-        It began ``now`` unless it says when.
-        """
-        first = None
-        if is_prepared:
-            first = FirstSeen.of(item, self._source, self._scopes, self._max_session, now)
-        if first is not None:
-            opening = first.opening(key)
-        else:
-            session = item.session
-            began = _stated_start(session)
-            if session.id and item.was_given_start:
-                began = None  # that of another session, which was shown by the same object
-            opening = Opening(key, now() if began is None else began, item.stated_id, session)
+    def opening(self, key: str, item: Observed, now: Callable[[], int]) -> Opening:
+        """Return a new session's description; it began ``now`` unless it says when."""
+        session = item.session
+        began = _stated_start(session)
+        if session.id and item.was_given_start:
+            began = None  # that of another session, which was shown by the same object
+        opening = Opening(key, now() if began is None else began, item.stated_id, session)
         untrack(opening)
-        return opening, first
+        return opening
 
-    def ready(
-        self, key: str, item: Observed, place: int, first: FirstSeen | None = None
-    ) -> PreparedSession:
-        """Compare an observed session, at its place in the table, with what the table has.
-
-        Use what was prepared of it when it was seen ``first``.
-        """
+    def ready(self, key: str, item: Observed, place: int) -> PreparedSession:
+        """Compare an observed session, at its place in the table, with what the table has."""
         ident = id_of(place)
         row = self._table.row(ident)
-        if first is not None and row is None and self._links.of(ident) == UNLINKED:
-            return PreparedSession(ident, None, None, UNLINKED, first.draft(place))
         known = None if row is None else row.session
         session = self._complete(key, item, place, known)
         if row is None and self._links.of(ident) == UNLINKED:
             link(session, (), (), self._max_session)
             draft = Draft.of(session, place)
             if not is_cut(len(draft.body), self._max_session):
-                return PreparedSession(ident, session, None, UNLINKED, draft)
+                return PreparedSession(session, None, UNLINKED, draft)
         return self._compared(truncate(session, self._max_session), row, known)
 
     def drafts(self, ready: Sequence[PreparedSession], *, is_still: bool) -> list[Draft]:
@@ -126,10 +98,11 @@ class Preparation:
 
     def draft(self, ready: PreparedSession) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
-        row = self._table.row(ready.ident)
-        if row is not ready.row or self._links.of(ready.ident) != ready.linked:
+        ident = ready.session.id
+        row = self._table.row(ident)
+        if row is not ready.row or self._links.of(ident) != ready.linked:
             known = None if row is None else row.session
-            ready = self._compared(ready.decoded, row, known)
+            ready = self._compared(ready.session, row, known)
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
@@ -154,8 +127,8 @@ class Preparation:
             session.identity_revision = known.identity_revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
-                return PreparedSession(session.id, session, row, linked, None)
-        return PreparedSession(session.id, session, row, linked, Draft.of(session))
+                return PreparedSession(session, row, linked, None)
+        return PreparedSession(session, row, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, place: int, known: Session | None) -> Session:
         """Return the observed session, uncut, with the core's additions, except links."""

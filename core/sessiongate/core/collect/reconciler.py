@@ -11,21 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from sessiongate.core.collect.blocking import waited_for, waits_for
+from sessiongate.core.collect.blocking import waited_for, waiting_for
 from sessiongate.core.collect.collector_context import CollectorContext
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.endings import Endings
-from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.incarnation import Incarnation
+from sessiongate.core.collect.plan import SourcePlan
 from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.step import Entry
-from sessiongate.core.ledger.past import Closing, Opening
-from sessiongate.core.place import id_of, place_of
+from sessiongate.core.ledger.past import Opening
+from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Target
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.runtime.elapsed import elapsed
@@ -35,26 +35,6 @@ from sessiongate.v1.history_service_pb2 import EndReason
 log = logging.getLogger(__name__)
 
 _MANY = 10_000  # sessions more or less: memory is worth returning
-# New sessions of one observation that are prepared before they are written to the ledger. More of
-# them would take as much memory again as in the table, which the heap then does not return.
-_FIRSTS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The sessions that an observation opens, changes and ends."""
-
-    fresh: Mapping[str, Observed]  # to show, by key
-    former: Mapping[str, str]  # their keys so far, if those were others
-    ended: Sequence[str]  # keys
-    missing: Sequence[str]  # keys that are missing from now on, unless they have ended
-    openings: Sequence[Opening]  # in the order of `fresh`
-    firsts: Sequence[FirstSeen | None]  # what was prepared of those
-    closed: Sequence[Closing]
-
-    def left(self) -> Iterator[str]:
-        """Iterate over the keys that no session has any longer."""
-        return chain(self.ended, self.former.values())
 
 
 class Reconciler:
@@ -80,6 +60,8 @@ class Reconciler:
         self._observed_at = self._began = 0.0
         self._continues = True  # whether the source was read without a break
         self._endings = Endings(self._shown_source, context.now, context.terminations)
+        # The last plan was not carried out: who waits for whom may lack some.
+        self._is_interrupted = False
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
@@ -176,15 +158,12 @@ class Reconciler:
             if hidden != shown_source.times_hidden:
                 continue  # what is stated and unchanged would count as absent
             completeness = assess(observation, found, self._max_sessions)
-            plan = await self._plan(found, observation, replaced, pace)
-            again = await self._again(plan, pace)
+            plan, missing = await self._plan(found, observation, replaced, pace)
+            again = await self._again(plan, missing, pace)
             blocking = await waited_for(chain(plan.fresh.values(), again.values()), pace)
             shown_source.progress()
-            ids = await self._write(plan, observation.incarnation)
-            blockers = await self._blockers(blocking, plan, ids, pace)
-            same = (Entry(key, item, shown_source.held[key], key) for key, item in again.items())
-            await shown_source.show(chain(self._entries(plan, ids), same), blockers, pace)
-            await mapped(lambda key: shown_source.miss(key, self._observed_at), plan.missing, pace)
+            await self._carry_out(plan, again, blocking, observation.incarnation, pace)
+            await mapped(lambda key: shown_source.miss(key, self._observed_at), missing, pace)
         self.completeness = replace(
             completeness,
             members=shown_source.unreadable.count,
@@ -194,13 +173,56 @@ class Reconciler:
             self._trimmed = len(shown_source)
             self._memory.give_back_soon()
 
+    async def _carry_out(
+        self,
+        plan: SourcePlan,
+        again: Mapping[str, Observed],
+        blocking: Set[str],
+        incarnation: float | None,
+        pace: Pace,
+    ) -> None:
+        """Write and show a plan, and ``again`` the unchanged sessions that it concerns."""
+        shown_source = self._shown_source
+        blockers = await self._listed(blocking, plan, pace)
+        awaited = {*filter(plan.fresh.__contains__, blocking)} - blockers.keys()
+        late: dict[str, Observed] = {}  # sessions that wait for some of those
+        self._is_interrupted = True
+        for part in plan.parts():
+            openings = await self._openings(part, pace)
+            ids = await self._write(part, openings, incarnation)
+            opened = zip(openings, ids, strict=True)
+            new = await kept(lambda pair: pair[0].key in blocking, opened, pace)
+            blockers |= {opening.key: ident for opening, ident in new}
+            awaited -= blockers.keys()
+            if awaited:
+                shown = chain(part.fresh.items(), again.items())
+                late |= await waiting_for(awaited, shown, pace)
+            entries = chain(part.entries(openings, ids, shown_source.held), self._same(again))
+            await shown_source.show(entries, blockers, pace)
+            again = {}
+        await shown_source.show(self._same(late), blockers, pace)
+        self._is_interrupted = False
+
+    async def _openings(self, plan: SourcePlan, pace: Pace) -> Sequence[Opening]:
+        """Return what the ledger is told of the new sessions, in the order of ``plan.fresh``."""
+        openings: list[Opening] = []
+        untrack(openings)
+        held, now = self._shown_source.held, self._now
+        for key, item in plan.fresh.items():
+            if plan.opens(key, held):
+                openings.append(self._shown_source.preparation.opening(key, item, now))
+                if pace.is_due:
+                    await pace.rest()
+        return openings
+
     async def _plan(
         self,
         found: Difference,
         observation: Observation,
         replaced: EndReason | None,
         pace: Pace,
-    ) -> _Plan:
+    ) -> tuple[SourcePlan, Sequence[str]]:
+        """Return what becomes of the sessions, and the keys of those missing unless they ended."""
         held = self._shown_source.held
         # If the server has restarted, none of the known sessions still exists.
         missing: Sequence[str] = ()
@@ -224,19 +246,6 @@ class Reconciler:
                     former[key] = item.former
             ended = [key for key in ended if key in free]
             missing = [key for key in missing if key in free]
-        opened = await kept(lambda pair: pair[0] not in former, new, pace) if former else new
-        openings: list[Opening] = []
-        firsts: list[FirstSeen | None] = []
-        untrack(openings)
-        untrack(firsts)
-        for key, item in opened:
-            opening, first = self._shown_source.preparation.opening(
-                *(key, item, self._now), is_prepared=len(firsts) < _FIRSTS
-            )
-            openings.append(opening)
-            firsts.append(first)
-            if pace.is_due:
-                await pace.rest()
         gone = [*ended, *filter(held.__contains__, found.fresh)] if replaced else ended
         closing = partial(
             self._endings.closing,
@@ -245,7 +254,10 @@ class Reconciler:
             continues=self._continues,
         )
         closed = await mapped(closing, gone, pace)
-        return _Plan(found.fresh, former, ended, missing, openings, firsts, closed)
+        stated = await kept(lambda pair: pair[1].stated_id is not None, new, pace)
+        is_divisible = not (closed or former or stated)
+        plan = SourcePlan(found.fresh, former, ended, closed, bool(replaced), is_divisible)
+        return plan, missing
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
         """Return the keys that an incomplete observation lacks and that are stale."""
@@ -265,17 +277,19 @@ class Reconciler:
             if index < over or max(time, self._began) <= oldest
         ]
 
-    async def _write(self, plan: _Plan, incarnation: float | None) -> Sequence[int]:
-        """Write a plan to the ledger; return the ids of its openings."""
+    async def _write(
+        self, plan: SourcePlan, openings: Sequence[Opening], incarnation: float | None
+    ) -> Sequence[int]:
+        """Write a plan to the ledger; return the ids of its ``openings``."""
         known, held = self._incarnation, self._shown_source.held
         drifted = known.has_drifted(incarnation)
         ids: Sequence[int] = ()
-        if plan.openings or plan.closed or drifted or plan.former or known.is_elsewhere:
+        if openings or plan.closed or drifted or plan.former or known.is_elsewhere:
             self.is_writing = True
             try:
                 ids = await self._ledger.record(
                     self._name,
-                    opened=plan.openings,
+                    opened=openings,
                     closed=plan.closed,
                     incarnation=incarnation if drifted else None,
                     rekeyed={key: id_of(held[former]) for key, former in plan.former.items()},
@@ -293,7 +307,9 @@ class Reconciler:
         known.take(incarnation, is_written=drifted)
         return ids
 
-    async def _again(self, plan: _Plan, pace: Pace) -> Mapping[str, Observed]:
+    async def _again(
+        self, plan: SourcePlan, missing: Sequence[str], pace: Pace
+    ) -> Mapping[str, Observed]:
         """Return the unchanged sessions, by key, that wait for others that come or go."""
         shown_source, stated = self._shown_source, self._shown_source.stated
         if not shown_source.waiting:
@@ -301,48 +317,32 @@ class Reconciler:
         come = await kept(lambda key: key not in shown_source.shown, plan.fresh, pace)
         changed: set[str] = set()
         await mapped(changed.add, chain(come, plan.left()), pace)
-        if not changed:
-            return {}
-        waiting = shown_source.waiting.items()
-        pairs = await kept(lambda pair: waits_for(pair[1], changed), waiting, pace)
+        waiting = shown_source.waiting
+        if not self._is_interrupted:
+            waiting = await waiting_for(changed, waiting.items(), pace)
+        pairs = waiting.items()
         again = {key: item for key, item in pairs if key not in plan.fresh and item in stated}
-        gone = chain(plan.left(), plan.missing)
+        gone = chain(plan.left(), missing)
         for key in await kept(again.__contains__, gone, pace):
             del again[key]
         return again
 
-    async def _blockers(
-        self, keys: Set[str], plan: _Plan, ids: Sequence[int], pace: Pace
-    ) -> Mapping[str, int]:
-        """Return the ids of the sessions with these keys, if they are listed from now on."""
+    async def _listed(self, keys: Set[str], plan: SourcePlan, pace: Pace) -> dict[str, int]:
+        """Return the ids of the sessions with these keys that are listed, and go on to be."""
         if not keys:
             return {}
-        opened = zip(plan.openings, ids, strict=True)
-        new = await kept(lambda pair: pair[0].key in keys, opened, pace)
-        found = {opening.key: ident for opening, ident in new}
         left = {*await kept(keys.__contains__, plan.left(), pace)}
         held, shown = self._shown_source.held, self._shown_source.shown
-        listed = await kept(
-            lambda key: key in plan.fresh or (key in shown and key not in left),
-            keys - found.keys(),
-            pace,
-        )
-        return found | {key: id_of(held[plan.former.get(key, key)]) for key in listed}
 
-    def _entries(self, plan: _Plan, ids: Sequence[int]) -> Iterator[Entry]:
-        """Yield what becomes of each session, so that as many end as begin at any time."""
-        held, done = self._shown_source.held, 0
-        ends = (Entry(key, None, held[key], key) for key in plan.ended)
-        opened = zip(plan.openings, ids, plan.firsts, strict=True)
-        opening, ident, first = next(opened, (None, 0, None))
-        for number, (key, item) in enumerate(plan.fresh.items(), 1):
-            former = plan.former.get(key, key)
-            if opening is not None and opening.key == key:
-                yield Entry(key, item, place_of(opening.connect_time, ident), key, first)
-                opening, ident, first = next(opened, (None, 0, None))
-            else:
-                yield Entry(key, item, held[former], former)
-            while done * len(plan.fresh) < number * len(plan.ended):
-                yield next(ends)
-                done += 1
-        yield from ends
+        def is_listed(key: str) -> bool:
+            if key in plan.fresh:
+                return not plan.opens(key, held)
+            return key in shown and key not in left
+
+        listed = await kept(is_listed, keys, pace)
+        return {key: id_of(held[plan.former.get(key, key)]) for key in listed}
+
+    def _same(self, items: Mapping[str, Observed]) -> Iterator[Entry]:
+        """Yield sessions that are shown already."""
+        held = self._shown_source.held
+        return (Entry(key, item, held[key], key) for key, item in items.items())

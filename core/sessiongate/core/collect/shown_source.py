@@ -223,7 +223,7 @@ class ShownSource:
 
     def _prepare(self, step: SourceStep, entry: Entry) -> None:
         """Prepare the last entry of a step; remove it if it changes nothing that is shown."""
-        key, item, place, former, first = entry
+        key, item, place, former = entry
         if item is None:
             step.bytes += len(self._table.piece(id_of(place)) or b"")
             return
@@ -231,7 +231,7 @@ class ShownSource:
         is_known = before is not None and former == key and self.held.get(key) == place
         ready = None
         if item is not before or not is_known or item.blocked_by:
-            ready = self.preparation.ready(key, item, place, first)
+            ready = self.preparation.ready(key, item, place)
         is_same = before and is_known and (ready is None or ready.draft is None)
         if before and is_same and stated_by(0, before) == stated_by(0, item):
             step.entries.pop()
@@ -263,7 +263,7 @@ class ShownSource:
             row = ready.row
             if row is None or row.transaction is None:
                 continue
-            activity = ready.decoded.activity
+            activity = ready.session.activity
             if activity.transaction_start_time.ToNanoseconds() != row.transaction:
                 longest = _longer(self._longest.get(row.id), row.transaction, self._seen_at)
                 if longest is not None:
@@ -271,7 +271,7 @@ class ShownSource:
 
     def _enter(self, entry: Entry, effects: Effects) -> None:
         """Record what becomes of a session, and add its effects."""
-        key, item, place, former, _ = entry
+        key, item, place, former = entry
         withdrawn: list[Stated] = []
         if (before := self.held.get(former)) is not None:
             old = self.shown.get(former) or self._hiding.pop(former, None)
@@ -310,7 +310,7 @@ class ShownSource:
         is_still = step.seen == self._seen  # else what they were compared with may have changed
         drafts = self.preparation.drafts(step.ready, is_still=is_still)
         if linked:
-            linked.difference_update(effects.removals, (each.ident for each in step.ready))
+            linked.difference_update(effects.removals, (each.session.id for each in step.ready))
             drafts += self.preparation.relinked(linked)
         return self._table.show(drafts, effects.removals)
 

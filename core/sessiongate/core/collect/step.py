@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sessiongate.core.collect.first_seen import FirstSeen
 from sessiongate.core.collect.links import Stated
 from sessiongate.core.collect.preparation import PreparedSession
 from sessiongate.core.sources.base import Observed
@@ -18,7 +17,6 @@ class Entry(NamedTuple):
     item: Observed | None  # None if it ends
     place: int  # `core.place`; the one that it had if it ends
     former: str  # its key so far
-    first: FirstSeen | None = None  # what was prepared of it when it was seen first
 
 
 class SourceStep:

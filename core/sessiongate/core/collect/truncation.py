@@ -23,7 +23,6 @@ _STATUS_BYTES = 1024  # of a text about the state of a source
 _SHARE = 16
 _LINKS = ("upstream_ids", "downstream_ids")
 _ID_BYTES = 10  # of a link, at most
-_PLACE_BYTES = 32  # of an id and a start, at most
 _OF_TABLE = ("revision", "identity_revision", "update_time")  # it sets them again
 # Of those, the lists of links without their ids, and their names if cut.
 _ADDED_BYTES = 96
@@ -63,11 +62,6 @@ def truncate(session: Session, limit: int) -> Session:
 def is_cut(size: int, limit: int) -> bool:
     """Return whether `truncate` cuts a session of this size."""
     return size > limit - limit // _SHARE
-
-
-def leaves_room(size: int, limit: int) -> bool:
-    """Return whether `truncate` leaves a session of this size as it is, with an id and a start."""
-    return not is_cut(size + _PLACE_BYTES, limit)
 
 
 def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], limit: int) -> None:

@@ -69,7 +69,6 @@ class Opening(NamedTuple):
     connect_time: int  # ns since the epoch
     stated_id: int | None = None  # its id, if that was never assigned
     session: Session | None = None  # what describes it
-    description: Description | None = None  # the same, if it is known and not by its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +97,6 @@ class Closing:
         return max(now, self.connect_time, self.not_before)
 
 
-def is_long(size: int) -> bool:
-    """Return whether a text of an encoded session with this size may have to be cut."""
-    return size > _TEXT_BYTES
-
-
 def description_of(session: Session | None) -> Description:
     """Return the values that describe a session."""
     if session is None:
@@ -113,7 +107,7 @@ def description_of(session: Session | None) -> Description:
         for place, name in _MAY_BE_ABSENT:
             if not values[place] and not session.HasField(name):
                 values[place] = None
-    truncated, may_be_long = session.truncated, is_long(session.ByteSize())
+    truncated, may_be_long = session.truncated, session.ByteSize() > _TEXT_BYTES
     if not truncated and not may_be_long:
         return *values, None
     cut = [name for name in truncated if name in DESCRIBED]
@@ -124,8 +118,6 @@ def description_of(session: Session | None) -> Description:
 
 def opening_description(opening: Opening, ident: int) -> Description:
     """Return the values that describe a session; one that keeps its id has no other."""
-    if opening.description is not None:
-        return opening.description
     session = opening.session
     if session is not None and session.HasField("native_id") and opening.stated_id == ident:
         session = Session.FromString(session.SerializeToString())

@@ -58,11 +58,6 @@ def holds(piece: bytes, body: bytes) -> bool:
     return piece.startswith(body, start) and piece.startswith(_UPDATE_TIME, start + len(body))
 
 
-def with_id(body: bytes, ident: int) -> bytes:
-    """Encode a session whose fields but for its id are ``body``."""
-    return b"".join((_ID, _varint(ident), body))
-
-
 def field(number: int, payload: bytes) -> bytes:
     """Encode a message as field ``number`` (up to 15) of another."""
     return bytes((number << 3 | _LENGTH_DELIMITED,)) + _varint(len(payload)) + payload
@@ -82,7 +77,6 @@ def _high(value: int) -> bytes:
     return _varint(value)
 
 
-_ID = bytes((Session.ID_FIELD_NUMBER << 3,))  # the tag of a session's id, a varint
 # The tag of a session's update_time, the first of what is stamped.
 _UPDATE_TIME = bytes((Session.UPDATE_TIME_FIELD_NUMBER << 3 | _LENGTH_DELIMITED,))
 _FIRST = bytes((1 << 3 | _LENGTH_DELIMITED,))
