@@ -12,7 +12,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.support import pacing
-from sessiongate.core.sources.support.pacing import STEP, Pace, in_order, kept, mapped, sorted_apart
+from sessiongate.core.sources.support.pacing import (
+    STEP,
+    Pace,
+    ahead,
+    in_order,
+    kept,
+    mapped,
+    sorted_apart,
+)
 from sessiongate.core.sources.support.stream import (
     _BETWEEN_BLOCKS,
     _BETWEEN_LINES,
@@ -104,3 +112,52 @@ def test_items_are_sorted_in_a_thread_as_they_are_on_the_loop(
     items = items * times
     found = [*sorted_apart(items, lambda item: item[0], Pace())]
     assert found == sorted(items, key=lambda item: item[0])
+
+
+def test_work_on_the_next_item_begins_before_the_last_one_is_asked_for() -> None:
+    begun: list[int] = []
+
+    async def double(number: int) -> int:
+        begun.append(number)
+        if number == 4:
+            raise ValueError("four")
+        return number * 2
+
+    async def main() -> None:
+        async for each in ahead((), double):
+            raise AssertionError(each)
+        read: list[tuple[int, int]] = []
+
+        async def read_all() -> None:
+            async for pair in ahead((1, 2, 3, 4, 5), double):
+                read.append(pair)
+                await asyncio.sleep(0)
+                assert begun == [*range(1, pair[0] + 2)]
+
+        with pytest.raises(ValueError, match="four"):
+            await read_all()
+        # What was read before the failure is whole.
+        assert read == [(1, 2), (2, 4), (3, 6)]
+
+    asyncio.run(main())
+
+
+def test_work_ahead_ends_with_what_it_is_for() -> None:
+    ended: list[int] = []
+
+    async def hang(number: int) -> int:
+        try:
+            if number > 1:
+                await asyncio.Event().wait()
+        finally:
+            ended.append(number)
+        return number
+
+    async def main() -> None:
+        numbers = ahead((1, 2, 3), hang)
+        assert await anext(numbers) == (1, 1)
+        await asyncio.sleep(0)
+        await numbers.aclose()
+        assert ended == [1, 2]
+
+    asyncio.run(main())

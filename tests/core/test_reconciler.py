@@ -63,7 +63,8 @@ class Scene:
         self.meanwhile = meanwhile
         await source.take(Observation(sessions), elapsed())
         if self.meanwhile is not None:  # there was nothing to show
-            await self.meanwhile()
+            later, self.meanwhile = self.meanwhile, None
+            await later()
 
     def session(self, native_id: str) -> Session | None:
         shown = [row.session for row in self.table.following(0, len(self.table))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -27,7 +28,7 @@ from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.past import Opening
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Target
-from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
+from sessiongate.core.sources.support.pacing import Pace, ahead, in_order, kept, mapped
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
@@ -187,25 +188,25 @@ class Reconciler:
         awaited = {*filter(plan.fresh.__contains__, blocking)} - blockers.keys()
         late: dict[str, Observed] = {}  # sessions that wait for some of those
         self._is_interrupted = True
-        for part in plan.parts():
-            openings = await self._openings(part, pace)
-            ids = await self._write(part, openings, incarnation)
-            opened = zip(openings, ids, strict=True)
-            new = await kept(lambda pair: pair[0].key in blocking, opened, pace)
-            blockers |= {opening.key: ident for opening, ident in new}
-            awaited -= blockers.keys()
-            if awaited:
+        async with aclosing(ahead(plan.parts(), self._openings)) as parts:
+            async for part, openings in parts:
+                ids = await self._write(part, openings, incarnation)
+                opened = zip(openings, ids, strict=True)
+                new = await kept(lambda pair: pair[0].key in blocking, opened, pace)
+                blockers |= {opening.key: ident for opening, ident in new}
+                awaited -= blockers.keys()
                 shown = chain(part.fresh.items(), again.items())
                 late |= await waiting_for(awaited, shown, pace)
-            entries = chain(part.entries(openings, ids, shown_source.held), self._same(again))
-            await shown_source.show(entries, blockers, pace)
-            again = {}
+                entries = chain(part.entries(openings, ids, shown_source.held), self._same(again))
+                await shown_source.show(entries, blockers, pace)
+                again = {}
         await shown_source.show(self._same(late), blockers, pace)
         self._is_interrupted = False
 
-    async def _openings(self, plan: SourcePlan, pace: Pace) -> Sequence[Opening]:
+    async def _openings(self, plan: SourcePlan) -> Sequence[Opening]:
         """Return what the ledger is told of the new sessions, in the order of ``plan.fresh``."""
         openings: list[Opening] = []
+        pace = Pace()
         untrack(openings)
         held, now = self._shown_source.held, self._now
         for key, item in plan.fresh.items():

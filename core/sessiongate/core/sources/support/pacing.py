@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+)
 from heapq import merge
 from itertools import count, islice
 from operator import le
@@ -137,6 +145,28 @@ async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) ->
         sorted_parts.append(each)
         await pace.pause()
     return await mapped(lambda entry: entry[-1], merge(*sorted_parts), pace)
+
+
+async def ahead(
+    items: Iterable[_T], work: Callable[[_T], Coroutine[Any, Any, _R]]
+) -> AsyncGenerator[tuple[_T, _R]]:
+    """Yield each item with the result of ``work`` on it, which goes on with the next one meanwhile.
+
+    Close this if it is not read to its end.
+    """
+    following = iter(items)
+    item, task = next(following, None), None
+    try:
+        while item is not None:
+            task = task or asyncio.create_task(work(item))
+            ready, item, task = (item, await task), next(following, None), None
+            if item is not None:
+                task = asyncio.create_task(work(item))
+            yield ready
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> Iterator[_T]:
