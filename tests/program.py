@@ -67,6 +67,22 @@ def run_without_output(*arguments: object, **variables: str) -> subprocess.Compl
         return subprocess.CompletedProcess(typed, code, "", errors.read_text())
 
 
+def typed(script: str, folder: Path, given: str = "", **variables: str) -> str:
+    """Type a script of Bash in a folder; return its output. Each of its commands must succeed."""
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=folder,
+        env=environment(**{"PATH": f"{BIN}:/usr/bin:/bin", **variables}),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _end(become: Callable[..., None], *how: object) -> int:
     """Let a process become a command; return its exit code when it has ended."""
     process = forked.FORKING.Process(target=become, args=how)

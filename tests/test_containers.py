@@ -26,7 +26,7 @@ import yaml
 from tests.deployed import COMPOSE, DEPLOY, MANIFESTS, Pod, pods, resources
 from tests.polling import eventually
 from tests.postgres import PASSWORD, SUPERUSER, Postgres, running_postgres
-from tests.program import BIN, PATIENCE, ForkedProgram, environment, run
+from tests.program import PATIENCE, ForkedProgram, run, typed
 from tests.servers import free_port, require
 from tests.snippets import texts
 
@@ -40,20 +40,9 @@ SERVICE = "--core=sessiongate-core:50051"  # as the manifests name it
 ALICE = ("alice", "open sesame")
 
 
-def typed(block: str, folder: Path) -> str:
+def typed_by_alice(block: str, folder: Path) -> str:
     """Type a block's lines in a folder; return the output."""
-    done = subprocess.run(
-        ["bash", "-euc", f"chown() {{ :; }}\n{block}"],  # which takes root
-        cwd=folder,
-        env=environment(PATH=f"{BIN}:/usr/bin:/bin"),
-        input=ALICE[1] + "\n",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return typed(f"chown() {{ :; }}\n{block}", folder, ALICE[1] + "\n")  # chown takes root
 
 
 def moved(text: str, places: Mapping[str, object]) -> str:
@@ -117,7 +106,7 @@ def test_the_statements_are_those_of_the_documented_ledger() -> None:
 
 
 def test_the_programs_of_the_compose_file_serve(server: Postgres, tmp_path: Path) -> None:
-    typed(COMPOSE_SECRETS, tmp_path)
+    typed_by_alice(COMPOSE_SECRETS, tmp_path)
     secrets = tmp_path / "secrets"
     declared = {Path(each["file"]).name for each in COMPOSE["secrets"].values()}
     assert {path.name for path in secrets.iterdir()} == declared
@@ -171,7 +160,7 @@ def created(block: str, folder: Path) -> dict[str, dict[str, bytes]]:
     """Make the secrets with the real kubectl, which prints them; return their files by name."""
     kubectl = require("kubectl", "kubernetes-client")
     dry = f'[ "$1" != create ] || {{ {kubectl} "$@" --dry-run=client --output=json; }}'
-    printed = typed(f"kubectl() {{ {dry}; }}\n{block}", folder)
+    printed = typed_by_alice(f"kubectl() {{ {dry}; }}\n{block}", folder)
     decoder, found = json.JSONDecoder(), {}
     while printed := printed.strip():
         secret, end = decoder.raw_decode(printed)
@@ -186,8 +175,8 @@ class Cluster:
     """The files of pods: secrets, as documented, and the ledger of a server."""
 
     def __init__(self, server: Postgres, folder: Path) -> None:
-        typed(CERTIFICATES, folder)
-        typed(FLEET_CERTIFICATE, folder)
+        typed_by_alice(CERTIFICATES, folder)
+        typed_by_alice(FLEET_CERTIFICATE, folder)
         for name in ("ledger.password", "db1.password"):  # one role stands for both
             (folder / name).write_text(CHOSEN)
         shutil.copy(server.folder / "ca.pem", folder / "ledger-ca.crt")

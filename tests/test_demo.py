@@ -23,7 +23,7 @@ import pytest
 from demo import servers as demo_servers
 from tests.closing import lasting
 from tests.polling import eventually
-from tests.program import BIN, PATIENCE, Program, environment
+from tests.program import BIN, PATIENCE, Program, environment, typed
 from tests.servers import ServerError, free_port, require
 from tests.snippets import ROOT, examples
 
@@ -77,17 +77,7 @@ class Demo(Program):
 
     def run(self, command: str) -> str:
         """Return what a command prints in another terminal, in the same folder."""
-        done = subprocess.run(
-            ["bash", "-euc", command],
-            cwd=ROOT,
-            env=environment(PATH=PATH),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return typed(command, ROOT, PATH=PATH)
 
     def commands(self) -> list[str]:
         """Return the commands that it says to type."""

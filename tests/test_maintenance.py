@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from tests.faults.documents import write_document
-from tests.program import BIN, PATIENCE, Forked, environment
+from tests.program import Forked, typed
 from tests.snippets import texts
 from tests.test_ledger import ids
 
@@ -20,7 +19,7 @@ BEFORE, RESTART = texts(PAGE, "sh", "Upgrade")
 FOLDERS = ("/var/backups", "/var/lib", "/etc", "/opt")
 
 
-def typed(block: str, root: Path) -> list[str]:
+def typed_as_root(block: str, root: Path) -> list[str]:
     """Type a block's lines, in folders below another root; return its calls of systemctl.
 
     systemd is tested with the unit. Whoever calls this stops and starts the program instead.
@@ -29,16 +28,7 @@ def typed(block: str, root: Path) -> list[str]:
         block = block.replace(f" {folder}/", f" {root}{folder}/")
         block = block.replace(f"sqlite:///{folder}/", f"sqlite:///{root}{folder}/")
     calls = [line for line in block.splitlines() if line.startswith("systemctl ")]
-    done = subprocess.run(
-        ["bash", "-euc", f"systemctl() {{ :; }}\n{block}"],
-        cwd=root,
-        env=environment(PATH=f"{BIN}:/usr/bin:/bin"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    typed(f"systemctl() {{ :; }}\n{block}", root)
     return calls
 
 
@@ -53,10 +43,10 @@ def test_an_upgrade_and_the_way_back_keep_ids(tmp_path: Path) -> None:
     write_document(document, 2)
     with Forked(*arguments) as serving:
         first = ids(serving)
-        assert typed(BEFORE, tmp_path) == typed(NIGHTLY, tmp_path) == []
+        assert typed_as_root(BEFORE, tmp_path) == typed_as_root(NIGHTLY, tmp_path) == []
     [*backups] = sorted((tmp_path / "var/backups").iterdir())
     assert len(backups) == 2
-    assert typed(RESTART, tmp_path) == ["systemctl restart sessiongate"]
+    assert typed_as_root(RESTART, tmp_path) == ["systemctl restart sessiongate"]
     write_document(document, 5)
     with Forked(*arguments) as serving:
         later = ids(serving)
@@ -64,7 +54,7 @@ def test_an_upgrade_and_the_way_back_keep_ids(tmp_path: Path) -> None:
         shutil.copy(log, tmp_path)
     # As a core leaves it that is killed. It belongs to no other file.
     shutil.copy(tmp_path / log.name, log)
-    calls = typed(BACK, tmp_path)
+    calls = typed_as_root(BACK, tmp_path)
     assert calls == ["systemctl stop sessiongate", "systemctl start sessiongate"]
     with Forked(*arguments) as serving:
         again = ids(serving)
@@ -81,7 +71,7 @@ def test_nothing_is_left_of_an_installation(tmp_path: Path) -> None:
     private.mkdir(parents=True)
     (private / "ledger.db").touch()
     (tmp_path / "var/lib/sessiongate").symlink_to(private)
-    assert typed(UNINSTALL, tmp_path) == [
+    assert typed_as_root(UNINSTALL, tmp_path) == [
         "systemctl disable --now sessiongate",
         "systemctl daemon-reload",
     ]
