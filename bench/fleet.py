@@ -162,7 +162,7 @@ class _Shard:
             stack.close()
 
 
-# Each returns when the core failed, and what mends it.
+# Each returns when the core failed, and what repairs it.
 _Failed: TypeAlias = tuple[float, Callable[[], None]]
 
 

@@ -28,7 +28,7 @@ _SESSION = ("native_id", "user", "remote", "port", "service", "database", "appli
 
 @dataclass(frozen=True, slots=True)
 class ActionCaller:
-    """Who asks for an action, and from where."""
+    """The caller of an action, and its address."""
 
     name: str  # empty if callers need not authenticate
     proof: str  # the kind of its credentials; empty without any

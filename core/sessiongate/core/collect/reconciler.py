@@ -118,7 +118,7 @@ class Reconciler:
         self._observed_at = observed_at
 
     def target(self, ident: int) -> Target | None:
-        """Return a session as it is shown, for whoever acts on it; None if it is not."""
+        """Return a session as it is shown, to act on it; None if it is not shown."""
         found = self._shown_source.shown_as(ident)
         return None if found is None else Target(*found, self._incarnation.stated)
 

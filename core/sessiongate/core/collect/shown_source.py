@@ -131,7 +131,7 @@ class ShownSource:
 
         Those that have been shown otherwise, by a core that stood by, are removed.
         """
-        self.forsake()
+        self.drop_pending()
         self._longest.clear()  # as far as a core may know that stands by
         read_at = self.progressed_at
         if self.shown:
@@ -145,7 +145,7 @@ class ShownSource:
                     self.absent[key] = 0.0
                     self._table.unseen[id_of(held[key])] = self._source
 
-    def forsake(self) -> None:
+    def drop_pending(self) -> None:
         """Drop what is still to show; count those that wait for others as not observed."""
         self._pending, self._prepared = iter(()), []
         for key in self.waiting:

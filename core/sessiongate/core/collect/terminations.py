@@ -12,7 +12,7 @@ WITHIN = 60.0
 
 
 class Terminations:
-    """Who has had which sessions terminated of late."""
+    """The sessions that were terminated lately, and by whom."""
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock

@@ -81,7 +81,7 @@ class WarmTable:
         """
         self._unknown[config.name] = len(observation.sessions)
         shown_source, pace = self.shown_sources[config.name], Pace()
-        shown_source.forsake()
+        shown_source.drop_pending()
         found = await difference(
             *(observation.sessions, shown_source.stated, shown_source.shown, shown_source.held),
             *(config.max_sessions, pace),

@@ -1,4 +1,4 @@
-"""Who is in a fleet, as its ledger in PostgreSQL has it: shards, their active cores, stand-bys.
+"""The members of a fleet, as its ledger has them: shards, their active cores, stand-bys.
 
 What the server itself sees decides who runs and who is active: the locks that connections hold.
 """

@@ -181,7 +181,7 @@ class Membership:
                     continue  # another one was faster
                 except LedgerError as error:  # such as of tables that are being dropped
                     if not self._has_served:
-                        raise  # it can be mended before the others depend on this core
+                        raise  # it can be fixed before the others depend on this core
                     self.use(None)
                     log.warning("%s; trying again in %.1f seconds", error, _AGAIN)
                     await asyncio.sleep(_AGAIN)

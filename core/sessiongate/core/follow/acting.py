@@ -43,7 +43,7 @@ _Response = TypeVar("_Response", TerminateSessionResponse, CancelStatementRespon
 
 
 class ForwardedActions:
-    """Hands acts to cores, in the name of whoever asks the front.
+    """Forwards acts to cores, in the name of the front's caller.
 
     Revisions are the front's own: the core gets its own revisions of the same session.
     """

@@ -1,4 +1,4 @@
-"""How a front calls the cores of its fleet: as a gateway does, for whoever calls the front."""
+"""Calls the cores of a fleet for a front: as a gateway does, in the name of the front's caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks for an action, by the call that asks."""
+"""The caller of an action, as its call names it."""
 
 from __future__ import annotations
 

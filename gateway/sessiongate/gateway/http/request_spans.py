@@ -17,7 +17,7 @@ from sessiongate.runtime.telemetry.correlation import (
 from sessiongate.runtime.telemetry.spans import Spans, below, mark_failed
 
 _TRACEPARENT, _TRACESTATE = TRACEPARENT.encode(), TRACESTATE.encode()
-_NO_METHOD = "_OTHER"  # what OpenTelemetry calls a method that is none of HTTP's
+_NO_METHOD = "_OTHER"  # OpenTelemetry's name for a method that HTTP does not have
 
 
 class RequestSpans:

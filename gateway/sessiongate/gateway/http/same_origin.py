@@ -1,4 +1,4 @@
-"""Refuses what pages of other origins ask for: they act in the name of whoever looks at them.
+"""Refuses acts of pages of other origins: they would act in the name of whoever looks at them.
 
 A browser says where a request comes from in ``Origin`` and ``Sec-Fetch-Site``, which no page can
 change. Clients that are no browsers send neither.

@@ -68,7 +68,7 @@ class RequestHead:
 class HeadParser:
     """Parses the heads of one connection's requests, each of them as `parse_head` does.
 
-    Who asks again mostly sends the same head, so the same one is parsed only once.
+    A client that asks again mostly sends the same head, so it is parsed only once.
     """
 
     __slots__ = ("_connection", "_last", "_max_body")

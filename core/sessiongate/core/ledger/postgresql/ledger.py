@@ -130,7 +130,7 @@ class PostgresqlLedger:
         return self._store.pen
 
     async def take_up(self) -> None:
-        """Make sure now that the pen is had, not only when there is something to write."""
+        """Make sure now that this core has the pen, not only when there is something to write."""
         with suppress(LedgerError, RuntimeError):  # the second if the ledger is closed meanwhile
             await self._calls.run(self.pen.make_sure)
 

@@ -1,7 +1,7 @@
-"""The right to write to a ledger: a lock of PostgreSQL's, held by the connection that writes.
+"""The right to write to a ledger: a lock of PostgreSQL, held by the connection that writes.
 
-Who has the lock claims the shard, so that each transaction can begin by looking whether the claim
-still is its own: a lock alone says nothing of what happened to the tables meanwhile.
+The core that has the lock claims the shard, so that each transaction can begin by checking that the
+claim is still its own: a lock alone says nothing of what happened to the tables meanwhile.
 """
 
 from __future__ import annotations

@@ -125,10 +125,10 @@ def _write_file(page: ManualPage, root: Any) -> None:
     page.paragraphs(
         [
             f"A file in TOML with one line for each setting: its key, `=`, and its value. Numbers"
-            f" and true or false stand alone, everything else in quotes. `{NAME}` reads the file"
-            f" that `--config` names, and each command takes from it the settings that it has."
-            f" A flag overrides a variable, which overrides the file. A key that is none of these"
-            f" is refused.",
+            f" and true or false are written as they are, everything else in quotes. `{NAME}`"
+            f" reads the file that `--config` names, and each command takes from it the settings"
+            f" that it has."
+            f" A flag overrides a variable, which overrides the file. Any other key is refused.",
             "A setting that is repeatable takes a list. A source is a URL, or a table with a key"
             " `url` and the options of its URL's query, such as `name` and `password_file`.",
             f"Without `--config`, the commands that ask a core read `{SYSTEM_FILE}` and then"
