@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessiongate.core.actions.actions import Actions
 from sessiongate.core.actions.request import ActionRequest
-from sessiongate.core.grpc.asker import asker_of
+from sessiongate.core.grpc.action_caller import action_caller
 from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
 from sessiongate.v1.session_action_service_pb2 import (
@@ -28,8 +28,8 @@ class SessionActionService(SessionActionServiceServicer):
     async def TerminateSession(
         self, request: TerminateSessionRequest, context: CallContext
     ) -> TerminateSessionResponse:
-        asker = asker_of(context, insecure=self._insecure)
-        result = await self._actions.perform(ActionRequest.terminate(request), asker)
+        caller = action_caller(context, insecure=self._insecure)
+        result = await self._actions.perform(ActionRequest.terminate(request), caller)
         return TerminateSessionResponse(
             ended=result.ended,
             revision=result.revision,
@@ -41,8 +41,8 @@ class SessionActionService(SessionActionServiceServicer):
     async def CancelStatement(
         self, request: CancelStatementRequest, context: CallContext
     ) -> CancelStatementResponse:
-        asker = asker_of(context, insecure=self._insecure)
-        result = await self._actions.perform(ActionRequest.cancel(request), asker)
+        caller = action_caller(context, insecure=self._insecure)
+        result = await self._actions.perform(ActionRequest.cancel(request), caller)
         return CancelStatementResponse(
             ended=result.ended,
             revision=result.revision,

@@ -20,7 +20,7 @@ from sessiongate.core.errors import (
     TooManyActionsError,
 )
 from sessiongate.core.follow.acting import ForwardedActions
-from sessiongate.core.grpc.asker import asker_of
+from sessiongate.core.grpc.action_caller import action_caller
 from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
@@ -56,19 +56,19 @@ class ForwardingActionService(SessionActionServiceServicer):
     async def TerminateSession(
         self, request: TerminateSessionRequest, context: CallContext
     ) -> TerminateSessionResponse:
-        return await self._actions.terminate(request, self._asker(context))
+        return await self._actions.terminate(request, self._caller(context))
 
     @answering
     async def CancelStatement(
         self, request: CancelStatementRequest, context: CallContext
     ) -> CancelStatementResponse:
-        return await self._actions.cancel(request, self._asker(context))
+        return await self._actions.cancel(request, self._caller(context))
 
-    def _asker(self, context: CallContext) -> ActionCaller:
-        """Return who asks; note where it calls from, for the core."""
-        asker = asker_of(context, insecure=self._insecure)
-        caller_address.set(asker.address)
-        return asker
+    def _caller(self, context: CallContext) -> ActionCaller:
+        """Return the caller; note where it calls from, for the core."""
+        caller = action_caller(context, insecure=self._insecure)
+        caller_address.set(caller.address)
+        return caller
 
 
 def refusal_of(error: CallError) -> CoreError | None:

@@ -11,8 +11,8 @@ from sessiongate.runtime.telemetry.correlation import current
 _LONGEST_NAME = 255  # characters of a caller's name that are kept
 
 
-def asker_of(context: CallContext, *, insecure: bool) -> ActionCaller:
-    """Return who makes a call; an operator, if none has to authenticate and it is ``insecure``."""
+def action_caller(context: CallContext, *, insecure: bool) -> ActionCaller:
+    """Return the caller: an operator if none has to authenticate and it is ``insecure``."""
     identity, correlation = caller.get(), current.get()
     return ActionCaller(
         name=identity.name[:_LONGEST_NAME] if identity else "",
