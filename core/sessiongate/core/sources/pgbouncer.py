@@ -117,7 +117,7 @@ class PgBouncerSource:
             ]
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
-        clients = await self._acts.left_out(clients, _application, requested)
+        clients = await self._acts.left_out(clients, _place, requested)
         console = await kept(_is_console, clients)
         # The request for this answer is the console's last.
         now = max((client.request_time or b"" for client in console), default=None)
@@ -160,6 +160,10 @@ class PgBouncerSource:
 def _is_console(client: ClientRow) -> bool:
     """Return whether a client uses the console, and may be this source."""
     return client.database == _CONSOLE and _application(client) in (_APPLICATION, None)
+
+
+def _place(client: ClientRow) -> tuple[Cell, Cell]:
+    return client.database, _application(client)
 
 
 def _application(client: ClientRow) -> Cell:

@@ -52,7 +52,7 @@ async def aim(
         endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most, application=application
     )
     with own.opening() as connection:
-        connection.know(application.encode())
+        connection.know((CONSOLE.encode(), application.encode()))
         try:
             (answer,) = await console.query("SHOW CLIENTS")
             if "id" not in answer.columns:

@@ -12,6 +12,7 @@ from sessiongate.runtime.elapsed import elapsed
 
 # Seconds to wait for the identities of connections that are being opened: a log-in is much faster.
 _MOST_WAIT = 1.0
+_MOST = 1000  # connections that are remembered
 _T = TypeVar("_T")
 
 
@@ -47,6 +48,9 @@ class OwnConnections:
         finally:
             connection.closed = elapsed()
             connection.is_known.set()
+            if not connection.idents and connection in self._connections:
+                self._connections.remove(connection)  # it was never opened, as far as is known
+            del self._connections[:-_MOST]  # of a server that is not read meanwhile
 
     async def left_out(
         self, rows: Sequence[_T], ident: Callable[[_T], Hashable], requested: float
