@@ -89,7 +89,7 @@ class GatewayMetrics:
         )
         self._ledgers = Gauge(
             "sessiongate_core_ledgers",
-            "Number of different ledgers of the cores that answered when all were last asked.",
+            "Number of different ledgers of the cores, as each last stated its own.",
             multiprocess_mode="livemin",
             registry=self.registry,
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.runtime.watched_file import FileError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class LedgerCheck:
     ) -> None:
         """Tell ``found`` how many ledgers there are, after each look."""
         self._addresses, self._connect, self._found = addresses, connect, found
+        self._known: dict[str, str] = {}  # ledgers by address, as last stated
         self._told = ""  # what was logged last
 
     async def run(self) -> None:
@@ -35,21 +37,29 @@ class LedgerCheck:
             await asyncio.sleep(_EVERY)
 
     async def look(self) -> int:
-        """Return how many different ledgers the cores have that answer now."""
-        ledgers: dict[str, list[str]] = defaultdict(list)
+        """Return how many different ledgers the cores have, as far as each has ever answered."""
         for address in self._addresses:
-            client = self._connect(address)
-            try:
-                ledger = await client.ledger()
-            except CallError:  # it is away, or stands by
-                continue
-            finally:
-                await client.close()
-            if ledger:  # a core of an earlier release does not state it
-                ledgers[ledger].append(address)
+            if ledger := await self._ask(address):
+                self._known[address] = ledger
+        ledgers: dict[str, list[str]] = defaultdict(list)
+        for address, ledger in self._known.items():
+            ledgers[ledger].append(address)
         self._found(len(ledgers))
         self._tell("; ".join(sorted(map(", ".join, ledgers.values()))) if len(ledgers) > 1 else "")
         return len(ledgers)
+
+    async def _ask(self, address: str) -> str:
+        """Return the name of a core's ledger; empty if it does not answer, or is too old."""
+        try:
+            client = self._connect(address)
+        except FileError:  # such as of a certificate that is being replaced
+            return ""
+        try:
+            return await client.ledger()
+        except CallError:  # it is away, or stands by
+            return ""
+        finally:
+            await client.close()
 
     def _tell(self, apart: str) -> None:
         if apart and apart != self._told:
@@ -59,5 +69,5 @@ class LedgerCheck:
                 apart,
             )
         elif self._told and not apart:
-            log.warning("the cores that answer have the same ledger now")
+            log.warning("the cores have the same ledger now")
         self._told = apart
