@@ -141,7 +141,10 @@ def main(rows: str) -> None:
     """Measure, and print the figures."""
     from tests.postgres import PASSWORD, SUPERUSER, running_postgres
 
-    settings = {"fsync": "on", "shared_buffers": "512MB", "max_wal_size": "4GB"}
+    settings = {
+        **{"fsync": "on", "shared_buffers": "512MB", "max_wal_size": "4GB"},
+        "wal_level": "replica",  # as servers have it unless they replicate single tables
+    }
     with running_postgres(PASSWORD, **settings) as server:
         server.execute("CREATE DATABASE records", "CREATE DATABASE past")
         place = f"postgresql://{SUPERUSER}:{quote(PASSWORD)}@127.0.0.1:{server.port}"
