@@ -100,18 +100,36 @@ def test_a_query_is_read_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rounds > 100
 
 
-def test_what_some_short_requests_ask_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    known: dict[Any, Any] = {}
+def test_what_many_short_requests_ask_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = request.KnownPreferences()
     monkeypatch.setattr(request, "_known", known)
+    monkeypatch.setattr(request, "_KEPT", 2 * request._SHORT)
+    read: list[bytes] = []
+    reading = request._reading
+
+    def note(*asked: Any) -> Any:
+        read.append(asked[2])
+        return reading(*asked)
+
+    monkeypatch.setattr(request, "_reading", note)
 
     async def main() -> None:
         async with in_process("127.0.0.1:1", replica_staleness=0.0) as http:
-            for number in range(request._KNOWN + 10):
-                await http.get(f"/v1/?sync={number}")
-            assert len(known) == request._KNOWN
-            latest = [*known][-1]
-            await http.get(f"/v1/?sync={'x' * request._SHORT}")
-            assert [*known][-1] == latest
+
+            async def is_read(value: str) -> bool:
+                before = len(read)
+                await http.get(f"/v1/?sync={value}")
+                return len(read) > before
+
+            for number in range(100):
+                await is_read(str(number))
+            assert 20 < len(known) < 100
+            assert not await is_read("99")
+            assert await is_read("0"), "the oldest makes room"
+            kept, long = len(known), "x" * request._SHORT
+            assert await is_read(long)
+            assert await is_read(long), "what is long is not kept"
+            assert len(known) == kept
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,9 +32,10 @@ from sessiongate.runtime.turns import Steps
 
 OFFERS = (MEDIA_TYPE, JSON)
 
-# Requests whose preferences are kept, and bytes of what one of them asks for. Parsed, a query takes
-# up to 80 times its bytes: at most 20 MiB in all.
-_KNOWN, _SHORT = 256, 1024
+# Bytes of what those requests asked for whose preferences are kept, and at most of one of them.
+# Parsed, a query takes up to 80 times its bytes, and an empty one as much as 16 bytes: at most
+# 20 MiB in all, of one or two thousand different ones.
+_KEPT, _SHORT, _BESIDE = 256 * 1024, 1024, 16
 
 
 @dataclass(slots=True)
@@ -82,20 +84,34 @@ def _reading(
     )
 
 
-# What requests asked for, by all that `_reading` takes.
-_known: dict[tuple[Any, ...], Preferences] = {}
+class KnownPreferences:
+    """What the latest different requests asked for, by all that `_reading` takes."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[Any, ...], Preferences] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    async def read(self, *asked: Any) -> Preferences:
+        """Return what `_reading` does, which is done once for what many ask for."""
+        found = self._found.get(asked)
+        if found is None:
+            found = await work(_reading(*asked))
+            if _size(asked) <= _SHORT and asked not in self._found:
+                self._found[asked] = found
+                self._bytes += _size(asked)
+                while self._bytes > _KEPT:
+                    self._bytes -= _size(self._found.popitem(last=False)[0])
+        return found
 
 
-async def _read_preferences(*asked: Any) -> Preferences:
-    """Return what `_reading` does, which is done once for what many ask for."""
-    found = _known.get(asked)
-    if found is None:
-        found = await work(_reading(*asked))
-        if sum(len(text) for text in asked[2:] if text is not None) <= _SHORT:
-            if len(_known) >= _KNOWN:
-                del _known[next(iter(_known))]
-            _known[asked] = found
-    return found
+def _size(asked: tuple[Any, ...]) -> int:
+    return _BESIDE + sum(len(text) for text in asked[2:] if text is not None)
+
+
+_known = KnownPreferences()
 
 
 @dataclass(slots=True)
@@ -129,7 +145,7 @@ class ApiRequest:
                 accept_encoding = _joined(accept_encoding, value)
             elif name == b"content-type":
                 content_type = _joined(content_type, value)
-        preferences = await _read_preferences(
+        preferences = await _known.read(
             takes, offers, query_string, accept, accept_encoding, content_type
         )
         query = preferences.query
