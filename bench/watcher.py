@@ -104,8 +104,9 @@ class Watcher(Thread):
         for upserts in (message.snapshot.sessions, message.changes.upserts):
             for session in upserts:
                 number = int(session.native_id) - self._source.sessions
+                if session.id not in self._copy:  # else it has changed, and came long ago
+                    self._news.append(number)
                 self._copy[session.id] = number
-                self._news.append(number)
         for removal in message.changes.removals:
             self._copy.pop(removal.id, None)
         if not message.HasField("as_of"):
