@@ -185,7 +185,7 @@ class Reconciler:
         """Write and show a plan, and ``again`` the unchanged sessions that it concerns."""
         shown_source = self._shown_source
         blockers = await self._listed(blocking, plan, pace)
-        awaited = {*filter(plan.fresh.__contains__, blocking)} - blockers.keys()
+        awaited = {*await kept(plan.fresh.__contains__, blocking, pace)} - blockers.keys()
         late: dict[str, Observed] = {}  # sessions that wait for some of those
         self._is_interrupted = True
         async with aclosing(ahead(plan.parts(), self._openings)) as parts:
@@ -193,8 +193,9 @@ class Reconciler:
                 ids = await self._write(part, openings, incarnation)
                 opened = zip(openings, ids, strict=True)
                 new = await kept(lambda pair: pair[0].key in blocking, opened, pace)
-                blockers |= {opening.key: ident for opening, ident in new}
-                awaited -= blockers.keys()
+                found = {opening.key: ident for opening, ident in new}
+                blockers |= found
+                awaited -= found.keys()
                 shown = chain(part.fresh.items(), again.items())
                 late |= await waiting_for(awaited, shown, pace)
                 entries = chain(part.entries(openings, ids, shown_source.held), self._same(again))
