@@ -132,35 +132,34 @@ class Preparation:
 
     def _complete(self, key: str, item: Observed, place: int, known: Session | None) -> Session:
         """Return the observed session, uncut, with the core's additions, except links."""
-        session = item.session
-        if session.id:  # prepared before: a draft may own that object
+        session, ident = item.session, id_of(place)
+        is_observed = not session.id
+        if not is_observed:  # it was prepared before: a draft may own that object
             session = Session()
             session.CopyFrom(item.session)
             # The core's additions do not count towards its size.
             link(unassigned(session), (), (), self._max_session)
-        else:
-            if _stated_start(session) is None:
+        elif item.unreadable:
+            item.was_given_start |= _stated_start(session) is None
+            self._last_known.fill_in(key, item, known)
+        start, began = session.connect_time, divmod(time_of(place), 10**9)
+        if (start.seconds, start.nanos) != began or not session.HasField("connect_time"):
+            if is_observed and _stated_start(session) is None:
                 item.was_given_start = True
-            if item.unreadable:
-                self._last_known.fill_in(key, item, known)
-        self._clear(session, item)
-        if item.blocked_by and session.HasField("activity"):
-            self._set_blockers(session.activity, item.blocked_by)
-        session.id = id_of(place)
-        session.source = self._source
-        start = session.connect_time
-        start.seconds, start.nanos = divmod(time_of(place), 10**9)
-        if item.stated_id == session.id:  # add nothing to a session that keeps its own id
-            session.ClearField("native_id")
-        return session
-
-    def _clear(self, session: Session, item: Observed) -> None:
-        """Clear what the core states, and what no reader could take; state TCP links, if any."""
-        if session.HasField("activity"):
-            session.activity.ClearField("blocked_by_ids")
+            start.seconds, start.nanos = began
         _clear_unstorable(session)
+        if session.HasField("activity"):
+            activity = session.activity
+            _clear_unstorable_activity(activity)
+            activity.ClearField("blocked_by_ids")  # the core states those
+            if item.blocked_by:
+                self._set_blockers(activity, item.blocked_by)
         if self._scopes is not None:
             self._scopes.state(session, item.accepted, item.opened)
+        session.id, session.source = ident, self._source
+        if item.stated_id == ident:  # add nothing to a session that keeps its own id
+            session.ClearField("native_id")
+        return session
 
     def _set_blockers(self, activity: Activity, keys: Sequence[str]) -> None:
         found = {ident for key in keys if (ident := self.blockers.get(short(key))) is not None}
@@ -175,14 +174,15 @@ def _clear_unstorable(session: Session) -> None:
     """Clear times that no reader of the session could take; its start is set from the ledger."""
     if session.HasField("last_active_time") and not is_storable(session.last_active_time):
         session.ClearField("last_active_time")
-    if session.HasField("activity"):
-        activity = session.activity
-        if activity.HasField("since_time") and not is_storable(activity.since_time):
-            activity.ClearField("since_time")
-        start = "transaction_start_time"
-        if activity.HasField(start) and not is_storable(activity.transaction_start_time):
-            activity.ClearField(start)
     for query in session.queries or ():
         for name in ("receive_time", "complete_time"):
             if not is_storable(getattr(query, name)):
                 query.ClearField(name)
+
+
+def _clear_unstorable_activity(activity: Activity) -> None:
+    if activity.HasField("since_time") and not is_storable(activity.since_time):
+        activity.ClearField("since_time")
+    start = "transaction_start_time"
+    if activity.HasField(start) and not is_storable(activity.transaction_start_time):
+        activity.ClearField(start)

@@ -11,7 +11,7 @@ EARLIEST, LATEST = -(2**63) // 10**9 + 1, 2**63 // 10**9 - 1
 
 def is_storable(time: Timestamp) -> bool:
     """Return whether a time can be stored."""
-    return storable_moment(time) is not None
+    return EARLIEST <= time.seconds <= LATEST and 0 <= time.nanos < 10**9
 
 
 def storable_moment(time: Timestamp) -> int | None:
