@@ -13,8 +13,10 @@ from tests.model import (  # noqa: F401 - what the server understands
     table_statements,
 )
 from tests.model.meanings import meaning
-from tests.model.program import Known, Life, Program, simulated
-from tests.model.server import Server, Session, Tables, Transaction
+from tests.model.program import Known, Life, Program
+from tests.model.server import Server, Session
+from tests.model.simulated import simulated
+from tests.model.tables import Tables, Transaction
 from tests.model.virtual import Machine, VirtualTime
 
 # Programs by shard, and sources.
@@ -24,6 +26,7 @@ NAMES = ("a", "b", "c")
 CALM = 90.0  # seconds in which all must be at peace when nothing fails any longer
 LOOK = 0.2  # seconds between two looks at whether there is peace
 REST = 6.0  # seconds for which nobody takes over then
+_CLAIMED = {"open_sessions", "past_sessions", "shard_sources"}  # what only an active core writes
 STALL = 20.0  # seconds for which a server may hang without a take-over
 
 
@@ -52,7 +55,8 @@ class Fleet:
         self.snapshots: list[Tables] = [self.server.snapshot()]
         self._births = 0
         self._told: dict[int, tuple[str, str, int]] = {}  # what each id is of
-        self._starts: dict[int, Life] = {}  # whose each is, by its number
+        # Whose each start is, by its number: a pen's that has claimed by it, or still a life's.
+        self._starts: dict[int, object] = {}
         self._ids: dict[int, int] = {}  # the id of what was shown, by its start
         self._may_rename = False  # the server has lost something
         # It lost all its tables: a core that has seen no id before begins with the first again.
@@ -118,13 +122,7 @@ class Fleet:
         """Let nothing fail any longer."""
         self.heal_server()
         for program in self.programs:
-            program.trap = None
-            if abs(program.wall) > 1:  # else its clock agrees with the server's
-                program.wall = 0.0
-            program.link.heal()
-            if program.is_running:
-                program.machine.is_paused = False
-            program.start()
+            program.heal()
 
     # What must hold.
 
@@ -151,13 +149,17 @@ class Fleet:
                 self._has_forgotten = False
                 if life.knows_no_id:
                     self._told.clear()
-        for table, shard in transaction.changed:
-            if table == "actives" and (row := transaction.row(table, shard)) is not None:
-                owner = self._starts.setdefault(row["instance"], life)
-                is_own = owner is life or self._may_rename
-                assert is_own, f"{life.program.name} starts as {owner.program.name} has"
-                self._starts[row["instance"]] = life
-        if all(table != "open_sessions" for table, _ in transaction.changed):
+        for number in transaction.reserved_starts:
+            assert number not in self._starts, f"{life.program.name} reserves {number} again"
+            self._starts[number] = life
+        for number in transaction.told_starts:
+            owner = self._starts.get(number, life)
+            assert owner in (life, life.pen), f"{life.program.name} starts as {number} again"
+            self._starts[number] = life.pen
+        changed = {table for table, _ in transaction.changed}
+        is_claimed = transaction.claim is not None
+        assert is_claimed or changed.isdisjoint(_CLAIMED), f"{life.program.name} has no claim"
+        if "open_sessions" not in changed:
             return
         rows: Known = {}
         for _, row in transaction.rows("open_sessions"):
@@ -188,27 +190,29 @@ class Fleet:
 
     def is_at_peace(self) -> bool:
         """Return whether one core a shard shows what there is, and the ledger has that."""
-        opened = self.server.tables["open_sessions"].values()
         for shard in {program.shard for program in self.programs}:
             cores = [each for each in self.programs if each.shard == shard]
             active = [each for each in cores if each.is_showing]
             if len(active) != 1 or not all(each.is_running for each in cores):
                 return False
-            (core,) = active
-            truth = {
-                (source, key): begun
-                for source in core.sources
-                for key, begun in self.truth[source].items()
-            }
-            memory = core.machine.memory
-            if {at: begun for at, (begun, _) in memory.items()} != truth:
-                return False
-            rows = {(row["source"], row["key"]): row["id"] for row in opened}
-            if {at: rows.get(at) for at in truth} != {at: memory[at][1] for at in truth}:
-                return False
-            if any(at[0] in core.sources and at not in truth for at in rows):
+            if not self._shows_truth(active[0]):
                 return False
         return True
+
+    def _shows_truth(self, core: Program) -> bool:
+        """Return whether a core shows what there is, and the ledger has just that."""
+        truth = {
+            (source, key): begun
+            for source in core.sources
+            for key, begun in self.truth[source].items()
+        }
+        memory = core.machine.memory
+        if {at: begun for at, (begun, _) in memory.items()} != truth:
+            return False
+        opened = self.server.tables["open_sessions"].values()
+        rows = {(row["source"], row["key"]): row["id"] for row in opened}
+        mine = {at: ident for at, ident in rows.items() if at[0] in core.sources}
+        return mine == {at: ident for at, (_, ident) in memory.items()}
 
     def make_peace(self) -> None:
         """Mend all; the fleet is at peace in bounded time, and stays as it is."""
@@ -234,6 +238,22 @@ class Fleet:
                 for begun, ident in program.machine.memory.values()
             }
         self.is_calm = True
+
+    def manage_with(self, program: Program) -> None:
+        """Mend the server and one core: its shard is served in bounded time, however others are."""
+        self.is_calm = False
+        self.heal_server()
+        program.heal()
+        self.connect(program.sources[0], "k")
+        began = self.time.now
+        while not self._is_served(program.shard):
+            assert self.time.now - began < CALM, f"not served in {CALM:g} s:\n{self.described()}"
+            self.run(LOOK)
+
+    def _is_served(self, shard: str) -> bool:
+        """Return whether a core that can read and write shows what there is."""
+        cores = [each for each in self.programs if each.shard == shard and each.is_showing]
+        return any(self._shows_truth(each) for each in cores if each.is_able)
 
     def described(self) -> str:
         """Return what each core knows, and what is true."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from tests.model.server import Row, Server, Session, Statement, Transaction
+from tests.model.server import Server, Session, Statement
+from tests.model.tables import Row, Transaction
 
 ENGINE = "engine"
 ONLY = "only"  # the key of the row of a table that has one

@@ -15,7 +15,8 @@ from tests.model.meanings import (
     set_core,
     to_change,
 )
-from tests.model.server import Server, Session, Transaction
+from tests.model.server import Server, Session
+from tests.model.tables import Transaction
 
 
 @means("SELECT current_setting('synchronous_commit')")

@@ -21,7 +21,8 @@ from tests.model.meanings import (
     set_core,
     to_change,
 )
-from tests.model.server import Server, Session, Transaction
+from tests.model.server import Server, Session
+from tests.model.tables import Transaction
 
 
 @means("SELECT FROM counters WHERE name = %s")
@@ -125,6 +126,7 @@ async def _tell_active(server: Server, session: Session, tx: Transaction, values
     await server.lock(session, ("actives", values[0]))
     shard, claim, core, instance = values
     tx.put("actives", shard, {"claim": claim, "core": core, "instance": instance})
+    tx.told_starts.append(instance)
 
 
 @means(pen._FORMER)
@@ -165,10 +167,14 @@ async def _raise(server: Server, session: Session, tx: Transaction, values: Any)
 
 @means(starts._TAKE)
 async def _take(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    *known, least = values
+    *known, lost, least = values
     ((*last, is_same),) = await _meet(server, session, tx, ())
-    lost = 0 if is_same and last == known else starts.LOST_STARTS
-    return await count_up(server, session, tx, "instance", lambda now: max(now + lost, least) + 1)
+    lost = 0 if is_same and last == known else lost
+    ((number,),) = await count_up(
+        server, session, tx, "instance", lambda now: max(now + lost, least) + 1
+    )
+    tx.reserved_starts.append(number)
+    return [(number,)]
 
 
 @means(starts._NUMBERS)

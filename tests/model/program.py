@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-import pytest
-
 from sessiongate.core import shard_core
-from sessiongate.core.fleet import member, membership
-from sessiongate.core.fleet.directory import ActiveCore
-from sessiongate.core.ledger import calls
-from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
-from sessiongate.core.ledger.postgresql import (
-    connection,
-    ids,
-    ledger,
-    locks,
-    pen,
-    schema,
-    starts,
-    store,
-)
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
+from sessiongate.core.ledger.postgresql.pen import Pen
 from sessiongate.core.place import id_of, time_of
 from sessiongate.core.server import LEDGER_INTERVAL
 from sessiongate.core.settings import CoreConfig
-from sessiongate.runtime.telemetry.latency import Durations
-from tests.model.connection import Link, ModelConnection
+from tests.model.connection import Link
 from tests.model.server import Server
-from tests.model.virtual import Machine, VirtualTime, block, clock, here, sleep
+from tests.model.virtual import Machine, VirtualTime, here
 
 _T = TypeVar("_T")
 _OBSERVE_EVERY = 0.7  # seconds
@@ -68,6 +48,12 @@ class Life(Machine):
     def knows_no_id(self) -> bool:
         """Whether it has seen in no ledger that an id was given."""
         return self.core is None or self.core._membership._last_id == 0
+
+    @property
+    def pen(self) -> Pen | None:
+        """The pen that it has, or asks for."""
+        ledger = None if self.core is None else self.core._membership.ledger
+        return None if ledger is None else ledger.pen
 
 
 class Program:
@@ -135,6 +121,22 @@ class Program:
         self.is_wanted = False
         if self.is_running and self._stop is not None:
             self.machine.call_soon(self._stop.set)
+
+    def heal(self) -> None:
+        """Let nothing fail any longer."""
+        self.trap = None
+        if abs(self.wall) > 1:  # else its clock agrees with the server's
+            self.wall = 0.0
+        self.link.heal()
+        if self.is_running:
+            self.machine.is_paused = False
+        self.start()
+
+    @property
+    def is_able(self) -> bool:
+        """Whether it runs, and reaches the server."""
+        is_connected = not (self.link.is_cut or self.link.is_silent)
+        return self.is_running and not self.machine.is_paused and is_connected
 
     def asks(self, text: str) -> None:
         """Note that a statement is sent."""
@@ -232,129 +234,3 @@ class Observing:
             each.cancel()
         await asyncio.wait(self._tasks)
         await self._ledger.close()
-
-
-class _Standby:
-    """Answers for a core that stands by; nobody asks it."""
-
-    def __init__(self, config: CoreConfig, metrics: object) -> None:
-        self.is_open = False
-        self.active: ActiveCore | None = None
-
-    async def open(self) -> str:
-        self.is_open = True
-        return "core:1"
-
-    async def __aenter__(self) -> _Standby:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        pass
-
-
-class _Calls:
-    """The thread of a ledger: one call after the other."""
-
-    def __init__(self) -> None:
-        self.durations, self.failures, self.busy_for = Durations(), 0, 0.0
-        self._waiting: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
-        self._is_busy = self._is_closed = False
-
-    async def run(self, work: Callable[[], _T]) -> _T:
-        """Return what a call returns, once those before it have ended."""
-        machine = here()
-        if machine.is_dead:
-            raise asyncio.CancelledError
-        if self._is_closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        answer: asyncio.Future[_T] = machine.create_future()
-        self._waiting.append((work, answer))
-        if not self._is_busy:
-            block(self._work)
-        return await answer  # if the caller is cancelled, a call that has begun goes on
-
-    def _work(self) -> None:
-        self._is_busy = True
-        while self._waiting:
-            work, answer = self._waiting.popleft()
-            if self._is_closed:
-                answer.cancel()
-            if answer.cancelled():
-                continue
-            try:
-                found = work()
-            except asyncio.CancelledError:  # the machine has ended
-                answer.cancel()
-            except Exception as error:
-                if not answer.done():
-                    answer.set_exception(error)
-                    answer.exception()  # nobody need ask for it
-            else:
-                if not answer.done():
-                    answer.set_result(found)
-        self._is_busy = False
-
-    def close(self) -> None:
-        """Take no more calls."""
-        self._is_closed = True
-
-    abandon = close
-
-
-class _Upkeep:
-    """Keeps nothing up: there is a partition for every end."""
-
-    def __init__(self, *_: object) -> None:
-        self.size, self.last_end = HistorySize(0, 0, None), 1 << 62
-        self.oldest_xmin, self.waits_for = 0, 0.0
-
-    def make(self, now: int) -> None:
-        pass
-
-    def cut(self) -> None:
-        pass
-
-    close = cut
-
-
-class _Past:
-    def __init__(self, *_: object) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
-
-
-def _now() -> int:
-    life = here()
-    assert isinstance(life, Life)
-    return life.program.now()
-
-
-@contextmanager
-def simulated(chance: random.Random) -> Iterator[None]:
-    """Let cores use the simulated server and virtual clocks until the block ends."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (pen, locks, connection, store, membership, member, calls):
-            patch.setattr(module, "elapsed", clock)
-        for module in (pen, member):
-            patch.setattr(module, "LedgerConnection", ModelConnection)
-        for module in (ledger, membership):
-            patch.setattr(module, "LedgerCalls", _Calls)
-        for module in (pen, locks):
-            patch.setattr(module, "time", SimpleNamespace(sleep=sleep))
-        wall = SimpleNamespace(time=lambda: _now() / 1e9, time_ns=_now)
-        for module in (shard_core, membership, starts):
-            patch.setattr(module, "time", wall)
-        patch.setattr(store, "advise", lambda connection: None)
-        patch.setattr(ledger, "Upkeep", _Upkeep)
-        patch.setattr(ledger, "PostgresqlPast", _Past)
-        patch.setattr(ids, "_TIMES", 1)  # so that ids are reserved often
-        patch.setattr(ids, "_LEAST_IDS", 2)
-        patch.setattr(shard_core, "Core", Observing)
-        patch.setattr(shard_core, "StandbyServer", _Standby)
-        patch.setattr(shard_core, "SessionTable", lambda *_: ())  # it would stay empty
-        patch.setattr(member, "version", lambda name: "")
-        drawn = SimpleNamespace(randbelow=chance.randrange, randbits=chance.getrandbits)
-        patch.setattr(schema, "secrets", drawn)
-        yield

@@ -10,7 +10,8 @@ from sessiongate.core.ledger.past import OPEN_SESSION, PAST
 from sessiongate.core.ledger.postgresql import open_sessions, ownership, rows
 from sessiongate.core.ledger.postgresql.schema import DEFAULT_NUMBER
 from tests.model.meanings import means, parameterized, require_version, to_change
-from tests.model.server import Row, Server, Session, Transaction
+from tests.model.server import Server, Session
+from tests.model.tables import Row, Transaction
 
 
 @means(

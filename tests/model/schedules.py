@@ -190,6 +190,11 @@ class FleetSchedule(RuleBasedStateMachine):
         self.fleet.make_peace()
 
     @rule(name=cores)
+    def manage(self, name: str) -> None:
+        """Let one core do without the others."""
+        self.fleet.manage_with(self.program(name))
+
+    @rule(name=cores)
     def take_over(self, name: str) -> None:
         """Let another core take over sessions that do not change."""
         self.fleet.make_peace()

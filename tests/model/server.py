@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -14,43 +13,12 @@ from typing import Any, TypeAlias
 
 import psycopg
 
+from tests.model.tables import Row, Tables, Transaction, apply, copied
 from tests.model.virtual import Machine, VirtualTime, Work
-
-Row: TypeAlias = Mapping[str, Any]
-Tables: TypeAlias = dict[str, dict[Hashable, Row]]
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _LOCK_TIMEOUT = 10.0  # seconds, as cores set it
 _FLUSH_EVERY = 0.4  # seconds until what is not durable becomes so
-
-
-class Transaction:
-    """The changes so far, and the rows that are locked."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self.changed: dict[tuple[str, Hashable], Row | None] = {}
-        self.claim: tuple[int, int] | None = None  # the shard, and the claim that was checked
-
-    def row(self, table: str, key: Hashable) -> Row | None:
-        """Return a row as this transaction sees it."""
-        if (table, key) in self.changed:
-            return self.changed[table, key]
-        return self._tables[table].get(key)
-
-    def rows(self, table: str) -> Iterator[tuple[Hashable, Row]]:
-        """Yield all rows of a table."""
-        if not self.changed:
-            yield from [*self._tables[table].items()]
-            return
-        for key in {*self._tables[table], *(key for name, key in self.changed if name == table)}:
-            row = self.row(table, key)
-            if row is not None:
-                yield key, row
-
-    def put(self, table: str, key: Hashable, row: Row | None) -> None:
-        """Write a row; None deletes it."""
-        self.changed[table, key] = row
 
 
 @dataclass(eq=False)
@@ -243,7 +211,7 @@ class Server:
             shard, claim = transaction.claim
             assert claim >= self.highest.get(shard, 0), "a higher claim has committed before"
             self.highest[shard] = claim
-        _apply(self.tables, transaction.changed)
+        apply(self.tables, transaction.changed)
         self._finish(session)
 
     def _finish(self, session: Session) -> None:
@@ -256,9 +224,9 @@ class Server:
         if not self.is_writable:
             return
         for changed in self._unflushed:
-            _apply(self._flushed, changed)
+            apply(self._flushed, changed)
             if self._standby is not None and self.hears_standby:
-                _apply(self._standby, changed)
+                apply(self._standby, changed)
         self._unflushed.clear()
 
     # Locks.
@@ -376,17 +344,3 @@ class Server:
 def _settle(future: asyncio.Future[bool], answer: bool) -> None:
     if not future.done():
         future.set_result(answer)
-
-
-def copied(tables: Tables) -> Tables:
-    """Return a copy; rows are never changed in place."""
-    return defaultdict(dict, {name: dict(rows) for name, rows in tables.items()})
-
-
-def _apply(tables: Tables, changed: Mapping[tuple[str, Hashable], Row | None]) -> None:
-    for (table, key), row in changed.items():
-        if row is not None:
-            tables[table][key] = row
-        else:
-            with suppress(KeyError):
-                del tables[table][key]

@@ -6,7 +6,8 @@ from typing import Any
 
 from sessiongate.core.ledger.postgresql.schema import MAKING, TABLES_FILE
 from tests.model.meanings import ENGINE, ONLY, means, require_version
-from tests.model.server import Server, Session, Transaction
+from tests.model.server import Server, Session
+from tests.model.tables import Transaction
 
 
 @means("SELECT to_regclass(%s)")

@@ -84,3 +84,11 @@ def test_no_id_is_given_again_after_the_server_was_restored(fleet: Fleet) -> Non
     lone.start()
 
     fleet.make_peace()
+
+
+def test_no_number_of_a_start_is_given_again_after_two_servers_have_lost_it(fleet: Fleet) -> None:
+    before = fleet.server.snapshot()
+    for _ in range(2):
+        fleet.lose()
+        fleet.server.restore(before)
+        fleet.make_peace()  # whoever starts has a number of its own

@@ -34,9 +34,9 @@ from sessiongate.core.ledger.postgresql.schema import (
 from sessiongate.core.ledger.postgresql.starts import (
     INSTANCE_BITS,
     LOST_BESIDE,
-    LOST_STARTS,
     ReservedStart,
     is_where_it_was,
+    lost_starts,
 )
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.elapsed import elapsed
@@ -302,7 +302,7 @@ class Pen:
         has_seen_all = self._seen > 0 and not self._has_others
         reserved = None if self.instance else self.reserved
         if is_behind or not (is_same or has_seen_all):
-            counter, instance = self._jump(connection), instance + LOST_STARTS
+            counter, instance = self._jump(connection), instance + lost_starts()
             reserved = None
         elif not is_same:  # no id was lost, but perhaps starts of others
             instance += LOST_BESIDE

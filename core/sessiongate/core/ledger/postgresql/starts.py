@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from sessiongate.core.ledger.postgresql.connection import LedgerConnection, Serv
 from sessiongate.core.ledger.postgresql.schema import TABLES_FILE
 
 INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
-LOST_STARTS = 1 << 12  # more than a ledger may have forgotten that was restored from a backup
+LOST_STARTS = 1 << 11  # more than a ledger may have forgotten that was restored from a backup
+SPREAD = 1 << 12  # numbers among which the next one is then drawn
 LOST_BESIDE = 1 << 6  # more than it may have forgotten while one core was active without a break
 # In one statement: whoever hangs after it was sent keeps no lock that a take-over waits for.
 _TAKE = f"""
@@ -19,7 +21,7 @@ WITH known AS (
         AND tables = {TABLES_FILE} AS is_same FROM engine FOR UPDATE
 )
 UPDATE counters c
-SET value = greatest(c.value + CASE WHEN k.is_same THEN 0 ELSE {LOST_STARTS} END, %s) + 1
+SET value = greatest(c.value + CASE WHEN k.is_same THEN 0 ELSE %s END, %s) + 1
 FROM known k WHERE c.name = 'instance' RETURNING c.value
 """  # noqa: S608 - our own text
 _NUMBERS = """
@@ -63,12 +65,21 @@ class ReservedStart:
         return bool(active < self.instance <= last)
 
 
+def lost_starts() -> int:
+    """Return how many numbers are left out where a server may have forgotten some.
+
+    It is drawn, because another server that has forgotten as much, such as one that is promoted
+    soon after, goes on from the same number.
+    """
+    return LOST_STARTS + secrets.randbelow(SPREAD)
+
+
 def reserve_start(connection: LedgerConnection) -> ReservedStart:
     """Take a number that no other start has, or will have while the server runs."""
     server = connection.server
     least = time.time_ns() // 1000 >> INSTANCE_BITS  # of a ledger whose revisions were times
     ((instance,),) = connection.execute(
-        _TAKE, *(server.system, server.timeline, server.started, least)
+        _TAKE, *(server.system, server.timeline, server.started, lost_starts(), least)
     )
     return ReservedStart(int(instance), server)
 
