@@ -136,13 +136,16 @@ async def _former(server: Server, session: Session, tx: Transaction, values: Any
     return [(row.get("pid"), row.get("begun"))]
 
 
-def _has_others(tx: Transaction, number: int) -> bool:
-    return any(key != number and row["claim"] for key, row in tx.rows("shards"))
+def _has_others(tx: Transaction, number: int, name: str) -> bool:
+    shards, cores = tx.rows("shards"), tx.rows("cores")
+    return any(key != number and row["claim"] for key, row in shards) or any(
+        key != name and row["kind"] == "core" for key, row in cores
+    )
 
 
 @means(ids.COUNTERS)
 def _counters(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    return [(counter(tx, "id"), counter(tx, "instance"), _has_others(tx, values[0]))]
+    return [(counter(tx, "id"), counter(tx, "instance"), _has_others(tx, *values))]
 
 
 @means("SELECT name, value FROM counters")
@@ -187,9 +190,9 @@ def _numbers(server: Server, session: Session, tx: Transaction, values: Any) -> 
 @means(ids.BLOCK)
 async def _block(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
-    size, number = values
+    size, *own = values
     ((last,),) = await count_up(server, session, tx, "id", lambda now: now + size)
-    return [(last, _has_others(tx, number))]
+    return [(last, _has_others(tx, *own))]
 
 
 @means("UPDATE counters SET value = %s WHERE name = 'id' AND value = %s")

@@ -86,6 +86,25 @@ def test_no_id_is_given_again_after_the_server_was_restored(fleet: Fleet) -> Non
     fleet.make_peace()
 
 
+def test_no_id_is_given_again_that_a_stand_by_gave_and_the_server_has_lost() -> None:
+    with closing(Fleet({"east": 2}, (1.0, 1.0), Random(1))) as fleet:
+        fleet.connect("orders", "k")
+        fleet.make_peace()
+        (former,) = (each for each in fleet.programs if each.is_showing)
+        (other,) = (each for each in fleet.programs if not each.is_showing)
+        before = fleet.server.snapshot()
+        former.machine.is_paused = True
+        fleet.connect("orders", "lmn")
+        while not other.is_showing or ("orders", "n") not in other.machine.memory:
+            fleet.run(0.05)
+        other.kill()  # only it knows which ids it has given
+        fleet.lose()
+        fleet.server.restore(before)  # just as the former core has left it
+        fleet.connect("orders", "lmn")
+
+        fleet.make_peace()
+
+
 def test_no_number_of_a_start_is_given_again_after_two_servers_have_lost_it(fleet: Fleet) -> None:
     before = fleet.server.snapshot()
     for _ in range(2):

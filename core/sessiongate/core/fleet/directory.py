@@ -110,6 +110,10 @@ class Fleet:
         """Return a shard by its name."""
         return next((each for each in self.shards if each.name == name), None)
 
+    def has_other_cores(self, name: str) -> bool:
+        """Return whether a core is known, of any shard, that runs or not, besides one."""
+        return any(each.kind == "core" and each.name != name for each in self.members)
+
     def standing_by(self, shard: FleetShard) -> list[FleetMember]:
         """Return the cores that run and would take a shard over."""
         active = shard.active.name if shard.active and shard.active.claim else None

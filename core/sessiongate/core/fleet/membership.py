@@ -197,8 +197,7 @@ class Membership:
         Raises `LedgerHeldError` if another program has its name.
         """
         while True:
-            shard = await self._next()
-            active = None if shard is None else shard.active
+            active = shard.active if (shard := await self._next()) else None
             if active and active.claim and active.name != self._member.entry.name:
                 log.error("%s has become active for the shard of this core", active.shown)
                 return
@@ -313,6 +312,7 @@ class Membership:
             return
         self._beats.miss()
         self._shown_at = asked
+        ledger.pen.has_others |= fleet.has_other_cores(self._member.entry.name)
         # At once, not only when there is something to write: the others give it some time.
         is_lost = ledger.pen.is_down or (active is None and ledger.pen.instance > 0)
         if is_lost and (self._taking_up is None or self._taking_up.done()):

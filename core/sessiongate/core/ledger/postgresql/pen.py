@@ -114,7 +114,7 @@ class Pen:
         self._mine: set[Backend] = set()  # what may still have the lock for this core
         self._claimers: set[Backend] = set()  # of these, one has made the last claim of this core
         self._seen = 0  # no id above it was given, as far as this core knows
-        self._has_others = False  # other shards give ids, too
+        self.has_others = False  # other cores may give ids, too
         self.floor = 0  # an id that was reserved, as this core has seen it while it stood by
         self.reserved: ReservedStart | None = None  # what it would be as `instance`, if possible
         self._ids = range(0)
@@ -249,8 +249,8 @@ class Pen:
     def _block(self, number: int) -> range:
         """Reserve ids that follow each other."""
         with self.writing() as connection:
-            ids, has_others = reserve_ids(connection, self.shard, number)
-        self._seen, self._has_others = ids.stop - 1, self._has_others or has_others
+            ids, has_others = reserve_ids(connection, self.shard, self._core, number)
+        self._seen, self.has_others = ids.stop - 1, self.has_others or has_others
         return ids
 
     def _open(self) -> LedgerConnection:
@@ -295,11 +295,11 @@ class Pen:
         if self._claim:
             self._compare(claim, writes, Backend(*former))
         self._claimers.add(connection.backend)
-        counter, instance, has_others = read_counters(connection, self.shard)
-        self._has_others = self._has_others or has_others
+        counter, instance, has_others = read_counters(connection, self.shard, self._core)
+        self.has_others = self.has_others or has_others
         is_behind = counter < max(self._seen, self.floor)
         # A core that alone gives ids, and has seen them all, knows that none is missing.
-        has_seen_all = self._seen > 0 and not self._has_others
+        has_seen_all = self._seen > 0 and not self.has_others
         reserved = None if self.instance else self.reserved
         if is_behind or not (is_same or has_seen_all):
             counter, instance = self._jump(connection), instance + lost_starts()
