@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from sessiongate.core import shard_core
 from sessiongate.core.ledger.lock import LedgerError
@@ -18,7 +18,6 @@ from tests.model.connection import Link
 from tests.model.server import Server
 from tests.model.virtual import Machine, VirtualTime, here
 
-_T = TypeVar("_T")
 _OBSERVE_EVERY = 0.7  # seconds
 URL = "postgresql://u@server/ledger?tls=off"
 Known = dict[tuple[str, str], tuple[int, int]]
