@@ -18,7 +18,7 @@ from sessiongate.runtime.telemetry.correlation import Correlation, current, new_
 from sessiongate.runtime.telemetry.spans import Spans, below, mark_failed
 
 _HEALTH = "grpc.health.v1."
-# What OpenTelemetry counts as a failure of the server: the others are the caller's.
+# Statuses that OpenTelemetry counts as failures of the server: the others are the caller's.
 _FAILURES = frozenset(
     ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 )

@@ -100,7 +100,7 @@ class Actions:
         self._turns = OneByOne()
         # Callers that were over their limit, and until when that is not told again.
         self._limited: dict[Hashable, float] = {}
-        # What became of attempts, by source, action and outcome.
+        # The number of attempts by source, action and outcome.
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
 
     async def perform(self, request: ActionRequest, asker: ActionCaller) -> ActionResult:

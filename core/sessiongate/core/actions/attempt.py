@@ -11,7 +11,7 @@ from sessiongate.core.actions.request import ActionRequest
 from sessiongate.core.errors import CoreError, OperatorRequiredError
 from sessiongate.v1.session_pb2 import Session
 
-# What may become of an attempt, besides the errors.
+# Outcomes of an attempt, besides the errors.
 WAITING = "waiting"  # until its grace is over
 BEGUN = "begun"  # what became of it follows in another line, unless the core was killed
 DONE = "done"  # the server has confirmed it
@@ -22,7 +22,7 @@ HIT_ANOTHER = "hit_another"  # another session was ended in its place
 
 _MOST = 1000  # characters of a text
 _CAPITAL = re.compile("(?<=[a-z])(?=[A-Z])")
-# What the audit log has of a session.
+# Fields of a session in the audit log.
 _SESSION = ("native_id", "user", "remote", "port", "service", "database", "application")
 
 

@@ -199,7 +199,7 @@ def _framed(size: int) -> int:
     return 2 + max(1, (size.bit_length() + 6) // 7) + size
 
 
-# What is added to a cut session, in order: what is cut first is added last.
+# Fields that are added to a cut session, in order: what is cut first is added last.
 _ADDING: Mapping[str, Callable[[Session, Session, int], bool]] = {
     "connections": _add_connections,
     "connection_attributes": _add_attributes,

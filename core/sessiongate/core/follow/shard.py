@@ -166,7 +166,7 @@ class FollowedShard:
                 await self.shown.hide_stale(Pace())
 
     def observed(self, now: int) -> list[Interval]:
-        """Return when sources were observed of late, as far as this front has heard it."""
+        """Return when sources were observed lately, as far as this front has heard."""
         found: list[Interval] = []
         for name, times in self._observed.items():
             found += times.until(now, elapsed(), is_current=name in self._readable)

@@ -30,7 +30,7 @@ from sessiongate.gateway.upstream.views import Batch
 from sessiongate.runtime.turns import Steps, finished
 from sessiongate.v1.errors import Reason
 
-# What may be included with sessions: their services, and sessions on further tiers.
+# Resources that may be included with sessions: their services, and sessions on further tiers.
 INCLUDES = (
     "services",
     "upstream",

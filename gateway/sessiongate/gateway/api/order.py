@@ -136,7 +136,7 @@ def _field(name: str) -> Callable[[SessionRow], object]:
     return get
 
 
-# What is compared for the fields most often sorted by: times as times.
+# The values to compare for the fields most often sorted by: times as times.
 _VALUES: Mapping[str, Callable[[SessionRow], object]] = {
     "/id": lambda row: row.id,
     "/attributes/connected": _connected,

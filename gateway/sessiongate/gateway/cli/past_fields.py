@@ -13,7 +13,7 @@ from sessiongate.gateway.representation.past_session import END_REASONS
 from sessiongate.runtime.suggestion import did_you_mean, quoted_name
 from sessiongate.v1.history_service_pb2 import PastSession
 
-# What is kept of a session when it ends.
+# Attributes that are kept of a session when it ends.
 _KEPT = (
     *("id", "state", "user", "peer", "remote", "port", "database", "application", "service"),
     *("source", "native_id", "client.cipher", "upstream", "downstream", "truncated"),

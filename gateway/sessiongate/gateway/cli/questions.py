@@ -34,7 +34,7 @@ from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
 
-# What links start with, unless --public-url is given.
+# The beginning of links, unless --public-url is given.
 LOCAL_URL = "http://localhost:8989"
 # Sessions of a page: a table's columns get wider only between two. The core allows no more.
 _ALIGNED = 10_000

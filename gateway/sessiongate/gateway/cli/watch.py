@@ -15,7 +15,7 @@ from sessiongate.gateway.errors import error_of
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
-# What a line says of a session, unless other columns are asked for.
+# The columns of a line, unless others are asked for.
 _LINE = [
     SESSION_FIELDS[name]
     for name in ("id", "state", "user", "peer", "service", "connected", "source")

@@ -9,7 +9,7 @@
   const results = document.getElementById("results");
   const contents = document.getElementById("contents");
 
-  /** What can be found: each part of the page that has an anchor, with its title and its text. */
+  /** The parts of the page that can be found: those with an anchor, with title and text. */
   function index() {
     const parts = document.querySelectorAll("main section[id], main tr[id], main li[id]");
     return [...parts].map((part) => {
@@ -22,7 +22,7 @@
     });
   }
 
-  /** What kind of thing a part describes; `heading` is that of its section. */
+  /** The kind of thing that a part describes; `heading` is that of its section. */
   function kind(part, heading) {
     if (part.matches(".operation")) return part.querySelector(".path").textContent;
     if (part.id.startsWith("schema-")) return part.matches("tr") ? "Member" : "Schema";

@@ -15,7 +15,7 @@ from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_service_pb2 import CountBy, SessionGroup
 from sessiongate.v1.states import STATE_WORDS
 
-# What sessions may be counted by, as their attributes are called.
+# Attributes that sessions may be counted by.
 COUNTED_BY: Mapping[str, CountBy] = {
     "service": session_service_pb2.COUNT_BY_SERVICE,
     "source": session_service_pb2.COUNT_BY_SOURCE,

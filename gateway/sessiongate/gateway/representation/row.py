@@ -206,7 +206,7 @@ def cut_rows(rows: Sequence[SessionRow], most: int, size: int) -> Iterator[Seque
     start = 0
     while True:
         part = rows[start : start + most]
-        # What is rendered will be read anyway, and memory is slow.
+        # Rendered rows will be read anyway, and memory is slow.
         sizes = [
             len(row._encoded) if row._piece is None else len(row._piece) // WRITTEN for row in part
         ]

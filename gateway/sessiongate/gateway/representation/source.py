@@ -15,7 +15,7 @@ SOURCE_STATES = {
     SourceState.SOURCE_STATE_REACHABLE: "reachable",
     SourceState.SOURCE_STATE_UNREACHABLE: "unreachable",
 }
-# What can be done to a source's sessions. Later versions may add more.
+# Actions on a source's sessions. Later versions may add more.
 SESSION_ACTIONS = {
     SessionAction.SESSION_ACTION_CANCEL: "cancel",
     SessionAction.SESSION_ACTION_TERMINATE: "terminate",

@@ -27,7 +27,7 @@ _TRIES = 3  # workers in a row that may exit before they are ready
 _PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _CHECK_INTERVAL = 1.0  # seconds between two checks whether workers can be started
-# What a worker runs until SIGTERM; it sends a message once it is ready.
+# The function that a worker runs until SIGTERM; it sends a message once it is ready.
 WorkerTarget = Callable[[Connection], None]
 
 

@@ -36,7 +36,7 @@ CONNECT_TIMEOUT = 5  # seconds for each address of the server, and then for its 
 ANSWER_TIMEOUT = 30.0  # seconds after which a statement that has no answer is given up
 _SHOWN = 500  # characters of a server's text
 _LINE = re.compile(r"[\r\n]")
-# What passes: a server has no room now, begins or ends, or the network fails.
+# Errors that pass: a server has no room now, begins or ends, or the network fails.
 _PASSING = re.compile(
     "too many|connection slots|connection limit|read-only|the database system is"
     "|terminating connection|closed the connection|Connection reset|could not receive|timeout"

@@ -20,7 +20,7 @@ from sessiongate.runtime.elapsed import elapsed
 # Numbers of locks: those of shards are the shards'.
 UPKEEP = 0x53474D
 NAMES = 1 << 24  # plus a core's number
-# Who has which lock; each row has a process that can be seen.
+# The holder of each lock; each row has a process that can be seen.
 HELD_LOCKS = """
 SELECT l.objid::bigint AS lock, a.pid, a.backend_start, a.application_name, a.usename
 FROM pg_locks l JOIN engine e ON l.classid::bigint = e.lock_class

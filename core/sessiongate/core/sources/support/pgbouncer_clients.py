@@ -48,7 +48,7 @@ CLIENT_STATES: Mapping[str, SessionState] = {
     "waiting_cancel_req": session_pb2.SESSION_STATE_DUMMY,
 }
 
-# What a client in such a state is doing. An active one has a server, or asks for nothing.
+# The activity of a client in such a state. An active one has a server, or asks for nothing.
 CLIENT_ACTIVITIES: Mapping[str, ActivityState] = {
     "idle": session_pb2.ACTIVITY_STATE_IDLE,
     "waiting": session_pb2.ACTIVITY_STATE_WAITING,

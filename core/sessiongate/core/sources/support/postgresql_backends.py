@@ -49,7 +49,7 @@ BACKEND_STATES: Mapping[str, SessionState] = {
 }
 _RUNNING = ("active", "fastpath function call")
 
-# What a backend in such a state is doing, unless it waits for a lock. In other states the
+# The activity of a backend in such a state, unless it waits for a lock. In other states the
 # server does not say.
 BACKEND_ACTIVITIES: Mapping[str, ActivityState] = {
     "starting": session_pb2.ACTIVITY_STATE_CONNECTING,

@@ -40,7 +40,7 @@ _OWN_FRONTEND = "GLOBAL"
 _TOO_LONG = Unreadable(f"show sess: expected at most {MAX_STREAM // 1024} KiB")
 
 
-# What a stream was read from, as its identity and its text.
+# The source of a stream: its identity and its text.
 _Row: TypeAlias = tuple[object, str]
 # Its session; None if it is not one.
 _Found: TypeAlias = Observed | Unreadable | None

@@ -32,7 +32,7 @@ from sessiongate.v1.session_service_pb2 import SessionFilter
 _REDRAWN = 0.25  # seconds between two looks at what has changed
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C is read as a key
 _AGED = 4  # of those looks, after which ages are shown again
-# What sessions are sorted and grouped by, in the order in which a key goes through them.
+# Attributes to sort and group by, in the order in which a key goes through them.
 _SORTS = [
     SESSION_FIELDS[name]
     for name in (

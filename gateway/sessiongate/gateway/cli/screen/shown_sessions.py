@@ -13,9 +13,9 @@ from sessiongate.gateway.cli.texts import joined
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.v1.session_pb2 import Session
 
-# What a session is sorted by, and its id.
+# The values that a session is sorted by, and its id.
 _Place: TypeAlias = tuple[Any, int]
-# What a search looks at.
+# Attributes that a search looks at.
 _SEARCHED = [
     SESSION_FIELDS[name]
     for name in (

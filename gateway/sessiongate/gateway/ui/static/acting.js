@@ -9,7 +9,7 @@ import { visible } from "./text.js";
 import { duration, inLocal } from "./times.js";
 
 const NONE = Object.freeze([]);
-// What can be done, in the words of the API.
+// The actions, in the words of the API.
 const ACTS = {
   cancel: {
     method: "POST",
@@ -91,7 +91,7 @@ export class Acting {
       find("drawer-title").focus({ preventScroll: true });
   }
 
-  // What this caller may do to the sessions of a source.
+  // The actions that this caller may do to the sessions of a source.
   async #allowed(source) {
     try {
       if (!(await this.#isOperator())) return NONE;

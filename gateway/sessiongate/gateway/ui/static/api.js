@@ -7,7 +7,7 @@ export const ROOT = new URL("..", import.meta.url);
 
 const PATIENCE = 30_000; // milliseconds that a document may take
 
-/** What the API answered instead of a document; `code` as in its documentation. */
+/** An error that the API returned; `code` as in its documentation. */
 export class ApiError extends Error {
   constructor(response, errors) {
     const [first = {}] = errors;

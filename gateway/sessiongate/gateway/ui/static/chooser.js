@@ -1,4 +1,4 @@
-/** What chooses the sessions that are shown: search, views, groups, and the filters in force. */
+/** Chooses the sessions that are shown: search, views, groups, and the filters in force. */
 
 import { defaultQuery } from "./address.js";
 import { Chips } from "./chips.js";
@@ -70,7 +70,7 @@ export class Chooser {
     this.#showFilters();
   }
 
-  // What can be chosen, of sessions now or in the past.
+  // The choices, for sessions now or in the past.
   #offer(isPast) {
     if (isPast === this.#isPast) return;
     this.#isPast = isPast;

@@ -1,4 +1,4 @@
-/** How many sessions were connected at each moment of a span, by service or user. */
+/** Counts of the sessions connected at each moment of a span, by service or user. */
 
 import { readGaps } from "./gaps.js";
 import { readStamp, writeStamp } from "./moments.js";

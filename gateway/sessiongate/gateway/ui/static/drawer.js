@@ -1,4 +1,4 @@
-/** Shows one session: all that the API says about it, its path, and the sessions that it waits for or holds up. */
+/** Shows one session: all that the API says about it, its path, and who waits for whom around it. */
 
 import { ROOT } from "./api.js";
 import { nameOf } from "./blocking.js";

@@ -1,4 +1,4 @@
-/** How a session ended, in words. */
+/** Puts into words how a session ended. */
 
 import { parseTime, timeOfDay } from "./times.js";
 

@@ -1,4 +1,4 @@
-/** What is not known of a time in the past, and why, in words. */
+/** Puts into words what is not known of a time in the past, and why. */
 
 import { counted, make, value } from "./dom.js";
 import { readStamp } from "./moments.js";
@@ -7,7 +7,7 @@ import { inLocal, timeOfDay } from "./times.js";
 const NAMED = 3; // sources in a sentence
 const SAID = 3; // sentences
 const DAY = 86_400_000;
-// What is said of a gap, after the sources if they are named.
+// The words for a gap, after the sources if they are named.
 const WORDS = {
   unreachable: { text: "could not be read", isNamed: true },
   core_down: { text: "Sessiongate did not run" },
@@ -82,7 +82,7 @@ function sentence({ sources, from, to, reason }, isTimed) {
     if (more > 0) parts.push(` and ${counted(more, "more source")}`);
     parts.push(" ");
   }
-  // What lies before a source's first reading has no beginning, wherever the question began.
+  // The time before a source's first reading has no beginning, wherever the question began.
   const said = until ?? text;
   const time = during(until === undefined ? from : -Infinity, to);
   return make("span", {}, ...parts, ...(isTimed ? [said, " ", time] : [text]));

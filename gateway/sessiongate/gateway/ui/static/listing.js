@@ -1,4 +1,4 @@
-/** Which sessions are listed, in which order, and how many there are of each kind. */
+/** Lists the sessions that match, in order, and counts those of each kind. */
 
 import { columnOf, comparison } from "./columns.js";
 import { FACETS, searchedText } from "./session.js";

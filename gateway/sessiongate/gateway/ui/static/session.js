@@ -3,19 +3,19 @@
 import { readEnding } from "./endings.js";
 import { parseTime } from "./times.js";
 
-/** What the stream is asked for: only what the table, the chips and the relations need. */
+/** Fields that the stream is asked for: those that the table, the chips and the relations need. */
 export const FIELDS = [
   ..."state connected user remote port database activity idle application source".split(" "),
   ..."native_id services upstream downstream".split(" "),
 ];
 
-/** What history is asked for. */
+/** Fields that history is asked for. */
 export const PAST_FIELDS = [
   ...FIELDS.filter((name) => name !== "activity" && name !== "idle"),
   ..."ended end_reason end_from end_to ended_by".split(" "),
 ];
 
-/** What sessions are filtered and grouped by, in the words of the API; and what people call it. */
+/** Attributes to filter and group sessions by, in the words of the API, and for people. */
 export const FACETS = {
   service: "Service",
   user: "User",

@@ -85,7 +85,7 @@ export class SessionStore {
   }
 
   #note(id) {
-    // What came and went since nobody looked is not a change.
+    // A session that came and went since the last look is not a change.
     if (this.shown.has(id)) this.#changed.add(id);
     else this.#changed.delete(id);
   }
