@@ -31,7 +31,7 @@ _HOURS = 8 * 3600  # in seconds: longer than anyone looks
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a client introduces itself, and through which port."""
+    """A client's name for itself, and the port that it connects through."""
 
     port: int
     user: str
@@ -173,7 +173,7 @@ def want(row: Row) -> Doing:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who connects from where, through which server, and what it does there."""
+    """A client: where it connects from, through which server, and what it does there."""
 
     user: str
     application: str

@@ -1,4 +1,4 @@
-"""How acts proceed: their grace, their end, their limits, and what is told about them."""
+"""How acts proceed: their grace, their end, their limits, and what is recorded of them."""
 
 from __future__ import annotations
 

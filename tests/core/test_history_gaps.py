@@ -1,4 +1,4 @@
-"""How gaps are told if there are very many: no time is told as known that is not."""
+"""Gaps, if there are very many: no unknown time is reported as known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server that cannot be read answers over PostgreSQL's protocol."""
+"""Servers that speak PostgreSQL's protocol and cannot be read."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def here() -> Machine:
 
 
 class Work:
-    """What goes on of a coroutine that has begun, and waits for something."""
+    """The rest of a coroutine that has begun, and waits for something."""
 
     def __init__(
         self, machine: Machine, steps: Coroutine[Any, Any, None], awaited: asyncio.Future[Any]

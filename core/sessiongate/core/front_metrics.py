@@ -12,7 +12,7 @@ from sessiongate.runtime.elapsed import elapsed
 
 
 class FrontMetrics(MetricCollector):
-    """How well a front hears the shards when collected."""
+    """The metrics of how well a front hears the shards."""
 
     def __init__(self, front: Front) -> None:
         self._front = front

@@ -27,7 +27,7 @@ DID_NOTHING = frozenset((Reason.NOT_READY, Reason.CORE_STANDBY))
 
 
 class Position(Protocol):
-    """How often the core that is called was lost; processes may share it."""
+    """The number of times that the called core was lost; processes may share it."""
 
     value: int
 

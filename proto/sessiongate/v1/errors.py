@@ -1,4 +1,4 @@
-"""How the contract's errors are sent, as both ends agree."""
+"""The encoding of the contract's errors, as both ends use it."""
 
 from __future__ import annotations
 

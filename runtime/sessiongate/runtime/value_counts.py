@@ -19,7 +19,7 @@ _AT_ONCE = 500  # counts between two rests: less than a millisecond of work
 
 
 class ValueCounts:
-    """How many there are of what has the same values."""
+    """The number of items with the same values."""
 
     def __init__(self) -> None:
         self.total = 0

@@ -1,4 +1,4 @@
-"""How the sessions of one source ended: seen to end, or not."""
+"""Finds out how the sessions of one source ended: seen to end, or not."""
 
 from __future__ import annotations
 

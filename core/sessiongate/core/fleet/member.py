@@ -66,7 +66,7 @@ WHERE name = %s AND (pid, backend_start) = (%s, %s)
 
 @dataclass(frozen=True, slots=True)
 class MemberEntry:
-    """How a program describes itself to the others."""
+    """The description of a program for the others."""
 
     name: str
     shard: str | None = None  # that it serves, if it is a core

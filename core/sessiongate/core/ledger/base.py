@@ -37,7 +37,7 @@ class PastSessions(NamedTuple):
 
 
 class HistorySize(NamedTuple):
-    """How much is kept of the past."""
+    """The size of the past that is kept."""
 
     rows: int  # sessions that have ended
     size: int  # bytes of the whole ledger

@@ -85,7 +85,7 @@ def _reading(
 
 
 class KnownPreferences:
-    """What the latest different requests asked for, by all that `_reading` takes."""
+    """The preferences of the latest different requests, by all that `_reading` takes."""
 
     def __init__(self) -> None:
         self._found: OrderedDict[tuple[Any, ...], Preferences] = OrderedDict()

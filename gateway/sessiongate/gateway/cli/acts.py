@@ -40,7 +40,7 @@ _WITHOUT = (
 
 
 class _Words(NamedTuple):
-    """How a command speaks of its action."""
+    """The words of a command for its action."""
 
     verb: str  # of what it is about to do
     done: str

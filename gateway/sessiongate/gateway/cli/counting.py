@@ -1,4 +1,4 @@
-"""How many sessions have the same values, in the forms in which sessions are printed."""
+"""Prints how many sessions have the same values, in the forms in which sessions are printed."""
 
 from __future__ import annotations
 

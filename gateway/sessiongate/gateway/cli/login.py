@@ -1,4 +1,4 @@
-"""How a command that asks a core proves who asks: by name and password, token or certificate."""
+"""The login of commands to a core: by name and password, token or certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the gateway gets sessions from: the core, for each request, or a replica of it."""
+"""The views by which the gateway gets sessions: from the core, for each request, or a replica."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who has the role of an operator: callers by name, and bearer tokens by a claim.
+"""The callers with the role of an operator: by name, and bearer tokens by a claim.
 
 A file has one name per line, of a user, of a token's subject or in a certificate; empty lines,
 and lines that begin with ``#``, are ignored.

@@ -1,4 +1,4 @@
-"""How the time that answers take is counted, without what shows the counts to Prometheus."""
+"""Counts how long answers take, without what shows the counts to Prometheus."""
 
 from __future__ import annotations
 

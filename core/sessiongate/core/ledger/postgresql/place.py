@@ -19,7 +19,7 @@ _OPTIONS = (*CREDENTIAL_OPTIONS, *TLS_OPTIONS)
 
 @dataclass(frozen=True, slots=True)
 class LedgerPlace:
-    """Where a ledger is; its text has no user and no password."""
+    """The server and the database of a ledger; its text has no user and no password."""
 
     endpoint: Endpoint
     database: str

@@ -11,7 +11,7 @@ from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 
 
 class LockTables(NamedTuple):
-    """Where a server states which transactions wait for which, and for what locks."""
+    """The tables in which a server states which transactions wait for which, and for what locks."""
 
     pairs: str
     requesting: str  # columns of ``pairs``: ids of transactions
