@@ -58,8 +58,8 @@ class Keeper:
 KINDS = ("file", "memory", "postgresql")
 LASTING = ("file", "postgresql")  # outlive a core: they are the same when they are opened again
 # Histories, each in a new ledger. A server takes ten times as long for each.
-EXAMPLES = {"file": times(15, 200), "memory": times(15, 200), "postgresql": times(2, 40)}
-LIVES = {"file": 150, "memory": 150, "postgresql": 60}
+EXAMPLES = {"file": times(10, 200), "memory": times(5, 200), "postgresql": times(2, 40)}
+LIVES = {"file": 150, "memory": 80, "postgresql": 40}
 STATED = ("file", "memory")  # use an id that a document states, if it is free
 
 
@@ -383,10 +383,11 @@ async def lived(ledger: Ledger, number: int) -> list[Life]:
 
 def test_who_was_connected_is_found_in_each_order_page_by_page(keeper: Keeper) -> None:
     chance = random.Random(1)
+    questions = {"file": 60, "memory": 30, "postgresql": 12}[keeper.kind]
 
     async def work(ledger: Ledger) -> None:
         lives = await lived(ledger, LIVES[keeper.kind])
-        for _ in range(12 if keeper.kind == "postgresql" else 60):
+        for _ in range(questions):
             start = NOON + chance.randrange(1200) * SECOND
             end = start + chance.choice([1, SECOND, 60 * SECOND, 5000 * SECOND])
             by_end, descending = chance.random() < 0.5, chance.random() < 0.5

@@ -128,25 +128,29 @@ def test_what_is_told_from_sessions_can_be_asked_again(fleet: httpx.Client, path
     assert answer.headers["cache-control"] == "private, no-cache"
     assert answer.headers["vary"] == VARY
     etag, modified = answer.headers["etag"], answer.headers["last-modified"]
-    for condition, status in [
+    conditions = [
         ({"If-None-Match": etag}, 304),
-        ({"If-None-Match": f'"x", {etag}'}, 304),
-        ({"If-None-Match": "*"}, 304),
         ({"If-None-Match": '"x"'}, 200),
         ({"If-Modified-Since": modified}, 304),
-        ({"If-Modified-Since": FAR_AHEAD}, 304),
         ({"If-Modified-Since": DAY_BEFORE}, 200),
-        ({"If-Modified-Since": "yesterday"}, 200),
-        ({"If-None-Match": '"x"', "If-Modified-Since": FAR_AHEAD}, 200),
-        ({"If-Match": etag}, 200),
-        ({"If-Match": "*"}, 200),
         ({"If-Match": '"x"'}, 412),
-        ({"If-Match": '"x"', "If-None-Match": etag}, 412),
-        ({"If-Match": etag, "If-None-Match": etag}, 304),
-        ({"If-Unmodified-Since": DAY_BEFORE}, 412),
         ({"If-Unmodified-Since": FAR_AHEAD}, 200),
-        ({"If-Match": etag, "If-Unmodified-Since": DAY_BEFORE}, 200),
-    ]:
+    ]
+    if path in CLASSES:
+        conditions += [
+            ({"If-None-Match": f'"x", {etag}'}, 304),
+            ({"If-None-Match": "*"}, 304),
+            ({"If-Modified-Since": FAR_AHEAD}, 304),
+            ({"If-Modified-Since": "yesterday"}, 200),
+            ({"If-None-Match": '"x"', "If-Modified-Since": FAR_AHEAD}, 200),
+            ({"If-Match": etag}, 200),
+            ({"If-Match": "*"}, 200),
+            ({"If-Match": '"x"', "If-None-Match": etag}, 412),
+            ({"If-Match": etag, "If-None-Match": etag}, 304),
+            ({"If-Unmodified-Since": DAY_BEFORE}, 412),
+            ({"If-Match": etag, "If-Unmodified-Since": DAY_BEFORE}, 200),
+        ]
+    for condition, status in conditions:
         for method in ("GET", "HEAD"):
             again = fleet.request(method, path, headers=condition)
             assert again.status_code == status, condition
