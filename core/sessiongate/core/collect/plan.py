@@ -11,8 +11,8 @@ from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.place import place_of
 from sessiongate.core.sources.base import Observed
 
-# Sessions that are written and shown before the next ones are prepared. What is prepared of more
-# would have left the processor's caches by when it is shown, and take as much memory again.
+# Sessions that are written and shown together. To prepare more at once would take as much memory
+# again as they take in the table, which the heap then does not return.
 _AT_ONCE = 5_000
 
 

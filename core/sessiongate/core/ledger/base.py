@@ -158,11 +158,11 @@ class Ledger(PastLedger, Revisions, Protocol):
         place: str | None = None,
         observed: int | None = None,
     ) -> list[int]:
-        """Record one observation, all of it or nothing; return the ids of ``opened``, in order.
+        """Record an observation, or a part of one, all or nothing; return the ids of ``opened``.
 
-        An id is the stated one if it was never assigned, or else the next number. ``rekeyed``
-        are new keys of sessions, with their ids; ``place`` is where the source is read from;
-        ``observed`` is when, by default now. What is None stays as it is.
+        They are in its order: the stated ones if they were never assigned, or else the next
+        numbers. ``rekeyed`` are new keys of sessions, with their ids; ``place`` is where the source
+        is read from; ``observed`` is when, by default now. What is None stays as it is.
         """
 
     async def covered_until(self, source: str) -> int | None:
