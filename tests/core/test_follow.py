@@ -227,10 +227,10 @@ def test_an_act_that_a_core_refuses_before_it_looks_is_not_done(tmp_path: Path) 
         lookup = Lookup(stage.table, one)
         refusals = Refusals(AuditLog(tmp_path / "audit"), 2)
         actions = ForwardedActions(stage.table, stage.front, lookup, refusal_of, refusals)
-        asker = ActionCaller("ann", "password", "10.0.0.1", True, "r1")
+        caller = ActionCaller("ann", "password", "10.0.0.1", True, "r1")
         for _ in range(3):  # of which one is too many to be written down
             with pytest.raises(SourceUnreachableError, match="was done: this core stands by"):
-                await actions.terminate(TerminateSessionRequest(id=1), asker)
+                await actions.terminate(TerminateSessionRequest(id=1), caller)
         lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
         assert [(one["outcome"], one["operator"], one["session"]["id"]) for one in lines] == [
             ("source_unreachable", "ann", 1)

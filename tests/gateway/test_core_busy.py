@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from sessiongate.client.errors import CallError
-from sessiongate.gateway.http.work import Asker, asker, new_turns
+from sessiongate.gateway.http.work import WorkContext, new_turns, work_context
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.upstream import client as upstream
 from sessiongate.gateway.upstream.client import CoreClient
@@ -99,7 +99,7 @@ def test_only_the_first_call_of_a_request_is_refused(scripted: tuple[ScriptedCor
         began, may_go_on = asyncio.Event(), asyncio.Event()
 
         async def request() -> None:
-            asker.set(Asker(new_turns(), "192.0.2.1"))
+            work_context.set(WorkContext(new_turns(), "192.0.2.1"))
             await client.list_sessions()
             began.set()
             await may_go_on.wait()

@@ -103,12 +103,12 @@ class Actions:
         # The number of attempts by source, action and outcome.
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
 
-    async def perform(self, request: ActionRequest, asker: ActionCaller) -> ActionResult:
+    async def perform(self, request: ActionRequest, caller: ActionCaller) -> ActionResult:
         """Act on a session; return what is known after ``max_wait`` at most. Raises `CoreError`.
 
         Whether it was refused is waited for longer, unless there is a grace.
         """
-        attempt = Attempt(request, asker, self._table.get(request.id))
+        attempt = Attempt(request, caller, self._table.get(request.id))
         until = elapsed() + request.max_wait
         answered_by = until if request.grace else max(until, elapsed() + DEFAULT_WAIT)
         acting = asyncio.create_task(self._told(attempt, answered_by))
@@ -162,18 +162,18 @@ class Actions:
         """Write to the audit log what has become of an attempt; if that fails, to the log."""
         request = attempt.request
         self.outcomes[attempt.source, request.action, outcome] += 1
-        if outcome == _TOO_MANY and not self._is_first(attempt.asker):
+        if outcome == _TOO_MANY and not self._is_first(attempt.caller):
             return
         with suppress(CoreError):
             await self._audit.write(attempt.message(outcome), attempt.members(outcome, detail))
 
-    def _is_first(self, asker: ActionCaller) -> bool:
+    def _is_first(self, caller: ActionCaller) -> bool:
         """Return whether a caller has not been over its limit for a while."""
         now = elapsed()
         self._limited = {subject: until for subject, until in self._limited.items() if until > now}
-        is_first = asker.subject not in self._limited
+        is_first = caller.subject not in self._limited
         if is_first:
-            self._limited[asker.subject] = now + _TELL_AGAIN
+            self._limited[caller.subject] = now + _TELL_AGAIN
         return is_first
 
     async def _note(self, attempt: Attempt, outcome: str) -> None:
@@ -185,9 +185,9 @@ class Actions:
 
         Do nothing if the source cannot be reached ``by`` a time, on `elapsed`.
         """
-        request, asker = attempt.request, attempt.asker
-        self._quota.take(asker.subject, "of this caller")
-        asker.require_operator()
+        request, caller = attempt.request, attempt.caller
+        self._quota.take(caller.subject, "of this caller")
+        caller.require_operator()
         row, runner = self._found(request)
         if request.grace:
             await self._wait(attempt)
@@ -268,7 +268,7 @@ class Actions:
                 timeout = runner.config.timeout
                 limit.reschedule(asyncio.get_running_loop().time() + timeout)
                 if request.action is Action.TERMINATE:  # it may be seen to end at once
-                    noted.note(ident, attempt.asker.name)
+                    noted.note(ident, attempt.caller.name)
                 has_begun = True
                 attempt.goes_on.set()
                 await strike()

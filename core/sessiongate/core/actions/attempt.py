@@ -52,7 +52,7 @@ class Attempt:
     """An attempt."""
 
     request: ActionRequest
-    asker: ActionCaller
+    caller: ActionCaller
     session: Session | None  # as it was shown, if it was
     # Its grace has begun, or what is being done to the session: that goes on without the caller.
     goes_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,7 +69,7 @@ class Attempt:
 
     def members(self, outcome: str, detail: str) -> dict[str, object]:
         """Return a line of the audit log."""
-        request, asker, session = self.request, self.asker, self.session
+        request, caller, session = self.request, self.caller, self.session
         described: dict[str, object] = {}
         if session is not None:
             described = {
@@ -82,10 +82,10 @@ class Attempt:
             "action": str(request.action),
             "outcome": outcome,
             "detail": _shortened(detail),
-            "operator": asker.name,
-            "proof": asker.proof,
-            "address": asker.address,
-            "request_id": asker.request_id,
+            "operator": caller.name,
+            "proof": caller.proof,
+            "address": caller.address,
+            "request_id": caller.request_id,
             "grace": request.grace,
             "session": {"id": request.id, "source": self.source, **described},
         }

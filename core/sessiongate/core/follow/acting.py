@@ -63,11 +63,11 @@ class ForwardedActions:
         self._refusals = refusals
 
     async def terminate(
-        self, request: TerminateSessionRequest, asker: ActionCaller
+        self, request: TerminateSessionRequest, caller: ActionCaller
     ) -> TerminateSessionResponse:
         """Have a session ended. Raises `CoreError`."""
         asked = ActionRequest.terminate(request)
-        async with self._told(asked, asker):
+        async with self._audited(asked, caller):
             client, row, forwarded = await self._prepared(asked, request)
             unknown = TerminateSessionResponse()
             response = await self._done(client.terminate_session, forwarded, row, unknown)
@@ -76,11 +76,11 @@ class ForwardedActions:
         return response
 
     async def cancel(
-        self, request: CancelStatementRequest, asker: ActionCaller
+        self, request: CancelStatementRequest, caller: ActionCaller
     ) -> CancelStatementResponse:
         """Have a statement cancelled. Raises `CoreError`."""
         asked = ActionRequest.cancel(request)
-        async with self._told(asked, asker):
+        async with self._audited(asked, caller):
             client, row, forwarded = await self._prepared(asked, request)
             unknown = CancelStatementResponse()
             response = await self._done(client.cancel_statement, forwarded, row, unknown)
@@ -89,11 +89,11 @@ class ForwardedActions:
         return response
 
     @asynccontextmanager
-    async def _told(self, asked: ActionRequest, asker: ActionCaller) -> AsyncIterator[None]:
+    async def _audited(self, asked: ActionRequest, caller: ActionCaller) -> AsyncIterator[None]:
         """Let operators act; write down what is refused in the block, unless the core has."""
-        attempt = Attempt(asked, asker, self._table.get(asked.id))
+        attempt = Attempt(asked, caller, self._table.get(asked.id))
         try:
-            asker.require_operator()
+            caller.require_operator()
             yield
         except _RefusedByCoreError as refused:
             raise refused.error from None

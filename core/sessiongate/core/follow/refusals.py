@@ -21,7 +21,7 @@ class Refusals:
     async def tell(self, attempt: Attempt, error: CoreError) -> None:
         """Write why nothing was done; if that fails, to the log."""
         try:
-            self._quota.take(attempt.asker.subject, "of this caller")
+            self._quota.take(attempt.caller.subject, "of this caller")
         except TooManyActionsError:
             return
         outcome = outcome_of(error)

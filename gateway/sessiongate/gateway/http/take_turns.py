@@ -5,11 +5,11 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessiongate.gateway.http.admission import ALWAYS
-from sessiongate.gateway.http.work import Asker, asker, new_turns
+from sessiongate.gateway.http.work import WorkContext, new_turns, work_context
 
 
 class TakeTurns:
-    """Middleware that sets `asker` for each request, except health checks.
+    """Middleware that sets `work_context` for each request, except health checks.
 
     It must run behind the cache of responses, so that what is remembered does not pay for it.
     """
@@ -21,5 +21,5 @@ class TakeTurns:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] not in ALWAYS:
             client = scope["client"]
-            asker.set(Asker(self._turns, str(client[0]) if client else "unknown"))
+            work_context.set(WorkContext(self._turns, str(client[0]) if client else "unknown"))
         await self._app(scope, receive, send)

@@ -21,21 +21,21 @@ def new_turns() -> Turns:
 
 
 @dataclass(slots=True)
-class Asker:
-    """The client of a request, and the turns in which its work is done."""
+class WorkContext:
+    """The turns in which a request's work is done, and the client that it is done for."""
 
     turns: Turns
     address: str
     has_asked_core: bool = False  # whether the core was called for this request
 
 
-# The asker of the request that is handled in this context.
-asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
+# Of the request that is handled in this context.
+work_context: ContextVar[WorkContext | None] = ContextVar("work_context", default=None)
 
 
 async def work(steps: Steps[_T]) -> _T:
     """Return the result of work done in turns; outside a request, without turns."""
-    found = asker.get()
+    found = work_context.get()
     if found is None:
         return finished(steps)
     return await found.turns.run(_whose(found), steps)
@@ -43,7 +43,7 @@ async def work(steps: Steps[_T]) -> _T:
 
 async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
     """Yield the items of an iterator, as `Turns.each` does."""
-    found = asker.get()
+    found = work_context.get()
     if found is None:
         for piece in pieces:
             if piece is not None:
@@ -53,6 +53,6 @@ async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
         yield given
 
 
-def _whose(found: Asker) -> str:
+def _whose(found: WorkContext) -> str:
     identity = caller.get()
     return identity.encode() if identity else found.address

@@ -16,7 +16,7 @@ from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.channel import ACTS, DEFAULT_READ_AHEAD, CoreStubs
 from sessiongate.client.cores import Cores
 from sessiongate.client.errors import CallError, moved_on
-from sessiongate.gateway.http.work import asker
+from sessiongate.gateway.http.work import work_context
 from sessiongate.runtime.auth.core_token import token_to_send
 from sessiongate.runtime.auth.identity import caller_metadata
 from sessiongate.runtime.telemetry.correlation import current
@@ -161,7 +161,7 @@ def _health_check(core: CoreStubs) -> Any:
 
 async def _take(places: asyncio.Semaphore) -> None:
     """Take a place; release it after the call. Raises `CallError` if that takes too long."""
-    whose = asker.get()
+    whose = work_context.get()
     is_first = whose is None or not whose.has_asked_core
     try:
         async with asyncio.timeout(_PATIENCE if is_first else None):
@@ -175,7 +175,7 @@ async def _take(places: asyncio.Semaphore) -> None:
 
 def _request_metadata(basic: str | None, open_to_all: bool) -> list[tuple[str, str]]:
     metadata = [] if basic is None else [("authorization", f"Basic {basic}")]
-    whose = asker.get()
+    whose = work_context.get()
     metadata += caller_metadata("" if whose is None else whose.address, open_to_all=open_to_all)
     if correlation := current.get():
         metadata += correlation.metadata()
