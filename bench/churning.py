@@ -49,7 +49,9 @@ _MOST = 0.99  # the share of them that it lists from then on: the rest is being 
 _CATCHING_UP = 60.0  # seconds that a core may take to tell what became due while it started
 _SETTLING = 3.0  # seconds until calls count
 _MADE = 0.5  # the least share of the changes that are due; the last ones may come later
-_BUSY = 90  # percent of a CPU, from which on a core makes as many changes as it can
+# Percent of a CPU, from which on a core makes as many changes as it can: it leaves the loop to
+# callers for as long as it has used it.
+_BUSY = 50
 
 
 def many_sources(sizes: Sizes) -> Found:
