@@ -31,8 +31,8 @@ class KnownRows(Generic[_Row, _Stated, _Made]):
     ) -> None:
         """``name`` returns what tells a row from the others of its response.
 
-        ``stated`` returns what is compared of each of some rows. What is not lasting is made anew
-        even if its row is stated again.
+        ``stated`` returns what is compared of each of some rows. What is not lasting may have to be
+        made anew even if its row is stated again: see `read`.
         """
         self._name = name
         self._stated_of = stated
@@ -42,7 +42,8 @@ class KnownRows(Generic[_Row, _Stated, _Made]):
         self._stated: list[_Stated] = []
         self._made: list[_Made] = []
         self._places: dict[Hashable, int] = {}  # by name; of rows with the same one, the last
-        self._anew: set[Hashable] = set()  # names
+        self._passing: set[Hashable] = set()  # names of what is not lasting
+        self._forgotten: set[Hashable] = set()  # and of what is made anew the next time
 
     def stated(self, name: Hashable) -> _Stated | None:
         """Return what was compared of the row with a name, if there was one."""
@@ -56,16 +57,21 @@ class KnownRows(Generic[_Row, _Stated, _Made]):
 
     def forget(self, names: Iterable[Hashable]) -> None:
         """Make anew what is made of the rows with these names."""
-        self._anew.update(names)
+        self._forgotten.update(names)
 
     async def read(
-        self, rows: Iterable[_Row], make: Callable[[_Row, _Made | None], _Made], pace: Pace
+        self,
+        rows: Iterable[_Row],
+        make: Callable[[_Row, _Made | None], _Made],
+        pace: Pace,
+        still: Callable[[_Row, _Made], bool] = lambda _row, _made: False,
     ) -> list[_Made]:
         """Return what is made of each row: the same list again if nothing else is.
 
-        ``make`` is called with a row, and what was made of the one with its name before.
+        ``make`` is called with a row, and what was made of the one with its name before. What is
+        not lasting is made anew unless it is ``still`` right for its row, which is stated again.
         """
-        for _ in self._read(rows, make):
+        for _ in self._read(rows, make, still):
             await pace.pause()
         return self._made
 
@@ -73,39 +79,55 @@ class KnownRows(Generic[_Row, _Stated, _Made]):
         self, rows: Iterable[_Row], make: Callable[[_Row, _Made | None], _Made], pace: Pace
     ) -> list[_Made]:
         """Do what `read` does; for use in a thread."""
-        for _ in self._read(rows, make):
+        for _ in self._read(rows, make, lambda _row, _made: False):
             pace.sleep()
         return self._made
 
     def _read(
-        self, rows: Iterable[_Row], make: Callable[[_Row, _Made | None], _Made]
+        self,
+        rows: Iterable[_Row],
+        make: Callable[[_Row, _Made | None], _Made],
+        still: Callable[[_Row, _Made], bool],
     ) -> Iterator[None]:
         """Read in short steps; only the last one replaces what is known."""
         following, place_of, last = iter(rows), self._places.get, len(self._made)
+        passing, forgotten = self._passing, self._forgotten
         names: list[Hashable] = []
         stated: list[_Stated] = []
         made: list[_Made] = []
-        anew: set[Hashable] = set()
+        now_passing: set[Hashable] = set()
         while part := [*islice(following, _PART)]:
             compared = self._stated_of(part)
             start = place_of(self._name(part[0]), last)
             again = slice(start, start + len(part))
-            if self._stated[again] == compared and self._anew.isdisjoint(self._names[again]):
+            if (
+                self._stated[again] == compared
+                and forgotten.isdisjoint(self._names[again])
+                and (
+                    passing.isdisjoint(self._names[again])
+                    or all(map(still, part, self._made[again]))
+                )
+            ):
                 names += self._names[again]
                 stated += self._stated[again]
                 made += self._made[again]
+                now_passing.update(passing.intersection(self._names[again]))
             else:
                 for row, each in zip(part, compared, strict=True):
                     name = self._name(row)
                     place = place_of(name, last)
                     if place == last:
                         item = make(row, None)
-                    elif self._stated[place] != each or name in self._anew:
+                    elif (
+                        self._stated[place] != each
+                        or name in forgotten
+                        or (name in passing and not still(row, self._made[place]))
+                    ):
                         item = make(row, self._made[place])
                     else:
                         item = self._made[place]
                     if not self._is_lasting(item):
-                        anew.add(name)
+                        now_passing.add(name)
                     names.append(name)
                     stated.append(each)
                     made.append(item)
@@ -121,4 +143,5 @@ class KnownRows(Generic[_Row, _Stated, _Made]):
         for items in (names, stated, made):
             untrack(items)
         self._names, self._stated, self._made = names, stated, made
-        self._places, self._anew = places, anew
+        self._places, self._passing = places, now_passing
+        forgotten.clear()

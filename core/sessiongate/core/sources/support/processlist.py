@@ -121,7 +121,13 @@ class ProcessList:
                 return self._again(before, ident, row, moment, threads, transactions)
             return self._anew(ident, row, moment, transactions) if row.is_client else None
 
-        known = await self._rows.read(threads.rows.values(), make, pace)
+        def still(cells: Sequence[Cell], known: _Known | None) -> bool:
+            """Return whether time alone has passed, on which nothing that was made depends."""
+            if known is None or known.transaction is not None or known.active is _NO_IDLE:
+                return False
+            return _active_at(cells[-1], moment, known.active) == known.active
+
+        known = await self._rows.read(threads.rows.values(), make, pace, still)
         if known is not self._known:
             await self._take(known, pace)
         self._last = reuse_if_same(self._last, self._sessions, self._start, threads.unreadable)
@@ -289,9 +295,13 @@ def active_at(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
 
     Return None if the server does not state it, or its clock was set meanwhile.
     """
-    if row.idle is None:
+    return _active_at(row.idle, moment, before)
+
+
+def _active_at(stated: Cell, moment: float, before: _Active) -> _Active:
+    if stated is None:
         return None
-    idle = integer(row.idle)
+    idle = integer(stated)
     if idle is None:
         return _NO_IDLE
     if not 0 <= idle / 1000 < moment <= LATEST:
