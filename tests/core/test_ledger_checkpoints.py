@@ -40,11 +40,14 @@ async def replace_sessions(ledger: SqliteLedger, batches: int) -> None:
 
 
 def ended_in(file: Path) -> int:
-    """Return how many past sessions a file has without its log."""
+    """Return how many past sessions a file has without its log; 0 while that is copied into it."""
     copy = file.with_name("copy.db")
     shutil.copy(file, copy)
     with closing(sqlite3.connect(copy)) as connection:
-        ((count,),) = connection.execute("select count(*) from past_sessions")
+        try:
+            ((count,),) = connection.execute("select count(*) from past_sessions")
+        except sqlite3.DatabaseError:  # half of its pages are the new ones
+            return 0
     return int(count)
 
 
