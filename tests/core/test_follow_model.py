@@ -19,13 +19,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sessiongate.client import reflector
 from sessiongate.client.errors import CallError
-from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
+from sessiongate.core.errors import (
+    RevisionNotHeldError,
+    SessionNotFoundError,
+    ShuttingDownError,
+)
 from sessiongate.core.follow import follower, front, shard, shown_shard
 from sessiongate.core.follow.follower import SILENT_AFTER, CoreToFollow
 from sessiongate.core.follow.front import Front
+from sessiongate.core.follow.lookup import Lookup
+from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.table import SessionTable
 from sessiongate.core.table.watcher import Watcher
+from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
 from sessiongate.v1.source_service_pb2 import Source
@@ -163,6 +170,7 @@ class FollowMachine(RuleBasedStateMachine):
         self.was: dict[str, list[tuple[float, dict[int, Session]]]] = {}
         for name in SHARDS:
             self.was[name] = [(0.0, {})]
+        self.ledger_is_away = False
         self.activity = 1
         self.active: dict[str, ModelCore | None] = dict.fromkeys(SHARDS)
         self.cores: dict[str, ModelCore] = {}  # by address
@@ -270,6 +278,10 @@ class FollowMachine(RuleBasedStateMachine):
         elif core is not None:
             core.hangs.set()
 
+    @rule()
+    def lose_or_reach_the_ledger(self) -> None:
+        self.ledger_is_away = not self.ledger_is_away
+
     @rule(seconds=st.sampled_from([0.01, 0.5, SILENT_AFTER + 0.5, STALE_AFTER + 4]))
     def wait(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
@@ -330,6 +342,23 @@ class FollowMachine(RuleBasedStateMachine):
         reachable = {state.name for state in self.table.sources() if state.reachable}
         assert not reachable & {*self.table.unseen.values()}
         assert not [ident for ident in self.table.unseen if ident in self.table]
+
+    @invariant()
+    def what_is_open_is_not_denied(self) -> None:
+        self.run(self.is_known())
+
+    async def is_known(self) -> None:
+        lookup = Lookup(self.table, self.in_the_ledger)
+        for ident in [ident for truth in self.truth.values() for ident in truth]:
+            if ident not in self.table:
+                error = await lookup.missing(ident)
+                assert not isinstance(error, SessionNotFoundError)
+
+    async def in_the_ledger(self, ident: int) -> PastSession | None:
+        if self.ledger_is_away:
+            raise LedgerError("away")
+        found = [truth[ident] for truth in self.truth.values() if ident in truth]
+        return PastSession(session=found[0]) if found else None
 
 
 FollowMachine.TestCase.settings = settings(max_examples=times(15, 500), stateful_step_count=30)
