@@ -16,7 +16,8 @@ from typer.core import TyperGroup, TyperOption
 from sessiongate.core.sources.base import open_source
 from sessiongate.gateway.cli.main import app
 from tests.configured import sources_in
-from tests.program import BIN, PATIENCE, Program, Serving, environment, typed
+from tests.program import BIN, PATIENCE, Forked, ForkedProgram, environment, typed
+from tests.program import run as run_command
 from tests.snippets import examples, texts
 
 ROOT = Path(__file__).parent.parent
@@ -30,29 +31,33 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Serving]:
-    """Run the program as the README starts it, but on free ports."""
+def served() -> Iterator[Forked]:
+    """Run the program with the README's arguments, but on free ports."""
     (command,) = (block for block in blocks("sh") if block.startswith("sessiongate serve "))
-    with Serving(*shlex.split(command)[2:]) as program:
+    with Forked(*shlex.split(command)[2:]) as program:
         yield program
 
 
-def run(arguments: list[str], served: Serving) -> str:
+def run(arguments: list[str], served: Forked) -> str:
     """Return what a program prints; it and its output appear to use the default ports."""
     ports = {"8989": served.http.rpartition(":")[2], "50051": served.grpc.rpartition(":")[2]}
 
     def moved(text: str, ports: dict[str, str]) -> str:
         return re.sub(r"(?<=:)\d+\b", lambda found: ports.get(found[0], found[0]), text)
 
-    done = subprocess.run(
-        [moved(argument, ports) for argument in arguments],
-        cwd=ROOT,
-        env=environment(PATH=f"{BIN}:/usr/bin:/bin", SESSIONGATE_CORE=served.grpc),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    program, *others = (moved(argument, ports) for argument in arguments)
+    if program == "sessiongate":
+        done = run_command(*others, SESSIONGATE_CORE=served.grpc)
+    else:
+        done = subprocess.run(
+            [program, *others],
+            cwd=ROOT,
+            env=environment(PATH=f"{BIN}:/usr/bin:/bin"),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     return moved(done.stdout, {port: default for default, port in ports.items()})
 
@@ -65,7 +70,7 @@ def run(arguments: list[str], served: Serving) -> str:
     ],
 )
 def test_each_command_prints_what_stands_below_it(
-    command: str, output: str, served: Serving
+    command: str, output: str, served: Forked
 ) -> None:
     printed = run(shlex.split(command), served)
     assert printed
@@ -73,7 +78,7 @@ def test_each_command_prints_what_stands_below_it(
         assert [line.rstrip() for line in printed.splitlines()] == output.splitlines()
 
 
-def test_the_client_in_python_works_as_it_stands(served: Serving) -> None:
+def test_the_client_in_python_works_as_it_stands(served: Forked) -> None:
     (program,) = blocks("python")
     assert run([sys.executable, "-c", program], served) == "3 CLI 2017-05-17 10:06:35\n"
 
@@ -90,7 +95,7 @@ def test_the_configuration_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         text = text.replace(shown, here)
     file = tmp_path / "sessiongate.toml"
     file.write_text(text, encoding="utf-8")
-    with Program("serve", "--config", file) as program:
+    with ForkedProgram("serve", "--config", file) as program:
         assert program.expect(r"Sources +(.*)")[1].startswith("host:, recorded (document:")
         program.expect("Try")
         program.interrupt()
