@@ -68,10 +68,12 @@ def pytest_collection(session: pytest.Session) -> None:
     number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if not number:
         return
-    folders = [path for path in map(Path, session.config.args) if path.is_dir()]
-    files = sorted({file.resolve() for folder in folders for file in folder.rglob("test_*.py")})
+    own = Path(__file__).parent
+    folders = [path.resolve() for path in map(Path, session.config.args) if path.is_dir()]
+    inside = [folder for folder in folders if folder.is_relative_to(own)]
+    files = sorted({file for folder in inside for file in folder.rglob("test_*.py")})
     for file in files[int(number) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
-        name = ".".join(file.relative_to(Path(__file__).parents[1]).with_suffix("").parts)
+        name = ".".join(file.relative_to(own.parent).with_suffix("").parts)
         # It raises that again when it is collected.
         with suppress(Exception, pytest.skip.Exception):
             importlib.import_module(name)

@@ -52,7 +52,9 @@ def run_into(
     with TemporaryDirectory() as folder:
         printed, errors = Path(folder, "output"), Path(folder, "errors")
         typed = [*map(str, arguments)]
-        code = _end(forked.command, typed, environment(**variables), device or printed, errors)
+        code = _exit_code(
+            forked.command, typed, environment(**variables), device or printed, errors
+        )
         return subprocess.CompletedProcess(
             typed, code, "" if device else printed.read_text(), errors.read_text()
         )
@@ -63,7 +65,7 @@ def run_without_output(*arguments: object, **variables: str) -> subprocess.Compl
     with TemporaryDirectory() as folder:
         errors = Path(folder, "errors")
         typed = [*map(str, arguments)]
-        code = _end(forked.command_without_output, typed, environment(**variables), errors)
+        code = _exit_code(forked.command_without_output, typed, environment(**variables), errors)
         return subprocess.CompletedProcess(typed, code, "", errors.read_text())
 
 
@@ -83,7 +85,7 @@ def typed(script: str, folder: Path, given: str = "", **variables: str) -> str:
     return done.stdout
 
 
-def _end(become: Callable[..., None], *how: object) -> int:
+def _exit_code(become: Callable[..., None], *how: object) -> int:
     """Let a process become a command; return its exit code when it has ended."""
     process = forked.FORKING.Process(target=become, args=how)
     process.start()
