@@ -146,14 +146,19 @@ def _haproxy(sessions: int) -> Observe:
     return _each(answer, lambda parts, moment: streams.read(parts, moment))
 
 
-def _mariadb(sessions: int) -> Observe:
+def _mysql(sessions: int) -> Observe:
+    return _mariadb(sessions, is_counted=False)
+
+
+def _mariadb(sessions: int, *, is_counted: bool = True) -> Observe:
+    """``is_counted`` is whether the server numbers requests."""
     processes = ProcessList("orders", START - 5000.0, ("10.0.0.1", 3306))
 
     def answer(second: int) -> list[tuple[Cell, ...]]:
         return [
             _cells(
                 *(n + 1, f"app_{n % 50}", f"{_address(n)}:{_port(n)}", "orders", "Sleep"),
-                *(None, None, n + 7, 1000 * (second + n % 60)),
+                *(None, None, n + 7 if is_counted else None, 1000 * (second + n % 60)),
             )
             for n in range(sessions)
         ]
@@ -269,6 +274,7 @@ KINDS: Mapping[str, Callable[[int], Observe]] = {
     "pgbouncer": _pgbouncer,
     "postgresql": _postgresql,
     "mariadb": _mariadb,
+    "mysql": _mysql,
     "haproxy": _haproxy,
 }
 """By kind, for a number of sessions: what reads one response after another."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from itertools import count, islice
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Generic, TypeAlias, TypeVar
 
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.runtime.memory import untrack
@@ -14,6 +14,8 @@ _PART = 100  # rows that are compared at once
 _Row = TypeVar("_Row")
 _Stated = TypeVar("_Stated")
 _Made = TypeVar("_Made")
+# The names of some rows, what is compared of them, and what was made of them.
+_Piece: TypeAlias = tuple[list[Hashable], list[_Stated], list[_Made]]
 
 
 class KnownRows(Generic[_Row, _Stated, _Made]):
@@ -90,58 +92,84 @@ class KnownRows(Generic[_Row, _Stated, _Made]):
         still: Callable[[_Row, _Made], bool],
     ) -> Iterator[None]:
         """Read in short steps; only the last one replaces what is known."""
-        following, place_of, last = iter(rows), self._places.get, len(self._made)
-        passing, forgotten = self._passing, self._forgotten
+        following, last = iter(rows), len(self._made)
+        pieces: list[slice | _Piece[_Stated, _Made]] = []  # a slice of what is known, or new ones
+        count, is_same = 0, True
+        while part := [*islice(following, _PART)]:
+            stated = self._stated_of(part)
+            start = self._places.get(self._name(part[0]), last)
+            again = slice(start, start + len(part))
+            if self._stated[again] == stated and self._holds(part, again, still):
+                pieces.append(again)
+                is_same = is_same and start == count
+            else:
+                pieces.append(self._piece(part, stated, make, still))
+                is_same = False
+            count += len(part)
+            yield
+        # What is known is not even touched if all is the same: memory is slow.
+        if not is_same or count != last:
+            yield from self._take(pieces)
+        self._forgotten.clear()
+
+    def _holds(self, part: list[_Row], again: slice, still: Callable[[_Row, _Made], bool]) -> bool:
+        """Return whether nothing has to be made anew of rows that are stated again."""
+        if self._forgotten and not self._forgotten.isdisjoint(self._names[again]):
+            return False
+        return (
+            not self._passing
+            or self._passing.isdisjoint(self._names[again])
+            or all(map(still, part, self._made[again]))
+        )
+
+    def _piece(
+        self,
+        part: list[_Row],
+        stated: list[_Stated],
+        make: Callable[[_Row, _Made | None], _Made],
+        still: Callable[[_Row, _Made], bool],
+    ) -> _Piece[_Stated, _Made]:
+        """Compare rows one by one, and make something of those that are stated otherwise."""
+        names = [*map(self._name, part)]
+        made: list[_Made] = []
+        for name, row, each in zip(names, part, stated, strict=True):
+            place = self._places.get(name)
+            if place is None:
+                made.append(make(row, None))
+                continue
+            before = self._made[place]
+            is_again = self._stated[place] == each and name not in self._forgotten
+            if is_again and (name not in self._passing or still(row, before)):
+                made.append(before)
+            else:
+                made.append(make(row, before))
+        return names, stated, made
+
+    def _take(self, pieces: Iterable[slice | _Piece[_Stated, _Made]]) -> Iterator[None]:
+        """Replace what is known, in steps."""
         names: list[Hashable] = []
         stated: list[_Stated] = []
         made: list[_Made] = []
-        now_passing: set[Hashable] = set()
-        while part := [*islice(following, _PART)]:
-            compared = self._stated_of(part)
-            start = place_of(self._name(part[0]), last)
-            again = slice(start, start + len(part))
-            if (
-                self._stated[again] == compared
-                and forgotten.isdisjoint(self._names[again])
-                and (
-                    passing.isdisjoint(self._names[again])
-                    or all(map(still, part, self._made[again]))
-                )
-            ):
-                names += self._names[again]
-                stated += self._stated[again]
-                made += self._made[again]
-                now_passing.update(passing.intersection(self._names[again]))
+        passing: set[Hashable] = set()
+        places: dict[Hashable, int] = {}
+        for piece in pieces:
+            start = len(names)
+            if isinstance(piece, slice):
+                piece = self._names[piece], self._stated[piece], self._made[piece]
+                passing |= self._passing.intersection(piece[0])
             else:
-                for row, each in zip(part, compared, strict=True):
-                    name = self._name(row)
-                    place = place_of(name, last)
-                    if place == last:
-                        item = make(row, None)
-                    elif (
-                        self._stated[place] != each
-                        or name in forgotten
-                        or (name in passing and not still(row, self._made[place]))
-                    ):
-                        item = make(row, self._made[place])
-                    else:
-                        item = self._made[place]
-                    if not self._is_lasting(item):
-                        now_passing.add(name)
-                    names.append(name)
-                    stated.append(each)
-                    made.append(item)
+                passing.update(
+                    name
+                    for name, item in zip(piece[0], piece[2], strict=True)
+                    if not self._is_lasting(item)
+                )
+            places.update(zip(piece[0], range(start, start + len(piece[0])), strict=True))
+            names += piece[0]
+            stated += piece[1]
+            made += piece[2]
             yield
-        if made == self._made:
-            made = self._made
-        places = self._places
-        if names != self._names:
-            places, numbers = {}, count()
-            for start in range(0, len(names), _PART):
-                places.update(zip(names[start : start + _PART], numbers, strict=False))
-                yield
         for items in (names, stated, made):
             untrack(items)
-        self._names, self._stated, self._made = names, stated, made
-        self._places, self._passing = places, now_passing
-        forgotten.clear()
+        self._names, self._stated, self._places, self._passing = names, stated, places, passing
+        if made != self._made:
+            self._made = made
