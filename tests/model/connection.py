@@ -38,7 +38,7 @@ class Link:
         self.server = server
         self.delay = 0.0005
         self.is_cut = self.is_silent = False
-        self.connections: set[ModelConnection] = set()
+        self.connections: dict[ModelConnection, None] = {}  # in the order in which they were made
         self._held: list[Callable[[], None]] = []
 
     def send(self, machine: Machine, deliver: Callable[..., None], *what: Any) -> None:
@@ -146,7 +146,7 @@ class ModelConnection(LedgerConnection):
 
     def _connect(self, name: str) -> None:
         link, server = self._link, self._link.server
-        link.connections.add(self)
+        link.connections[self] = None
 
         def arrive() -> None:
             if link.is_cut or not server.is_up:
@@ -287,11 +287,11 @@ class ModelConnection(LedgerConnection):
         session, server = self._session, self._link.server
         if session is not None:
             server.machine.call_soon(server.terminate, session)
-        self._link.connections.discard(self)
+        self._link.connections.pop(self, None)
 
     def _leave(self) -> None:
         session, server, link = self._session, self._link.server, self._link
-        link.connections.discard(self)
+        link.connections.pop(self, None)
         if session is None:
             return
         if link.is_silent:  # until it hears of it, or has asked in vain

@@ -43,7 +43,7 @@ def _try(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
 
 @means("SELECT pg_advisory_unlock(lock_class, %s) FROM engine")
 def _unlock(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    server.release(session, {lock_of(tx, values[0])})
+    server.release(session, [lock_of(tx, values[0])])
 
 
 @means(f"SELECT * FROM ({HELD_LOCKS}) h WHERE lock = %s")

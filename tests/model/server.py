@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -33,8 +33,9 @@ class Session:
     is_durable: bool = True  # synchronous_commit
     transaction: Transaction | None = None
     warned: bool = False
-    locked: set[Hashable] = field(default_factory=set)  # until the transaction ends
-    kept: set[Hashable] = field(default_factory=set)  # until the connection ends
+    # Locks until the transaction, and until the connection ends, in the order of taking them.
+    locked: dict[Hashable, None] = field(default_factory=dict)
+    kept: dict[Hashable, None] = field(default_factory=dict)
     work: Work | None = None  # a statement that waits for something
     is_told_to_end: bool = False
     is_flushing: bool = False
@@ -67,7 +68,7 @@ class Server:
         self.hears_standby = True
         self._unheard: list[asyncio.Future[bool]] = []  # commits that wait for the standby
         self._is_to_drop = False
-        self.sessions: set[Session] = set()
+        self.sessions: dict[Session, None] = {}  # so that each run is the same
         self._owners: dict[Hashable, Session] = {}
         self._queues: defaultdict[Hashable, list[asyncio.Future[bool]]] = defaultdict(list)
         self._pids = 100
@@ -84,7 +85,7 @@ class Server:
         """Begin a connection, on the server's machine."""
         self._pids += 1
         session = Session(self._pids, self._moment(), application, owner, hear)
-        self.sessions.add(session)
+        self.sessions[session] = None
         return session
 
     def ask(self, session: Session, text: str, values: tuple[Any, ...]) -> None:
@@ -109,9 +110,9 @@ class Server:
 
     def _end(self, session: Session) -> None:
         if session in self.sessions:
-            self.sessions.discard(session)
+            del self.sessions[session]
             session.transaction = None
-            self.release(session, {*session.locked, *session.kept})
+            self.release(session, [*session.locked, *session.kept])
             session.hear(Lost())
             self._drop_if_unused()
 
@@ -216,7 +217,7 @@ class Server:
 
     def _finish(self, session: Session) -> None:
         session.transaction = None
-        self.release(session, {*session.locked})
+        self.release(session, [*session.locked])
         session.locked.clear()
         self._drop_if_unused()
 
@@ -238,7 +239,7 @@ class Server:
     def try_lock(self, session: Session, what: Hashable) -> bool:
         """Take a lock until the connection ends, if nobody has it."""
         if self._owners.setdefault(what, session) is session:
-            session.kept.add(what)
+            session.kept[what] = None
             return True
         return False
 
@@ -256,16 +257,16 @@ class Server:
                 finally:
                     limit.cancel()
         if what not in session.kept:
-            session.locked.add(what)
+            session.locked[what] = None
 
-    def release(self, session: Session, locks: set[Hashable]) -> None:
+    def release(self, session: Session, locks: Sequence[Hashable]) -> None:
         """Give locks back."""
         for what in locks:
             if self._owners.get(what) is session:
                 del self._owners[what]
                 for waiting in self._queues.pop(what, ()):
                     _settle(waiting, True)
-            session.kept.discard(what)
+            session.kept.pop(what, None)
 
     # What happens to it.
 

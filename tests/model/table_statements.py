@@ -25,14 +25,14 @@ def _version(server: Server, session: Session, tx: Transaction, values: Any) -> 
 @means("SELECT pg_advisory_lock(%s, %s)")
 async def _lock_making(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     await server.lock(session, values)
-    session.locked.discard(values)
-    session.kept.add(values)
+    session.locked.pop(values, None)
+    session.kept[values] = None
     return [(None,)]
 
 
 @means("SELECT pg_advisory_unlock(%s, %s)")
 def _unlock_making(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    server.release(session, {values})
+    server.release(session, [values])
     return [(True,)]
 
 

@@ -32,7 +32,8 @@ class Transaction:
         if not self.changed:
             yield from [*self._tables[table].items()]
             return
-        for key in {*self._tables[table], *(key for name, key in self.changed if name == table)}:
+        mine = (key for name, key in self.changed if name == table)
+        for key in dict.fromkeys([*self._tables[table], *mine]):
             row = self.row(table, key)
             if row is not None:
                 yield key, row
