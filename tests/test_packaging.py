@@ -20,13 +20,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from release.__main__ import write_checksums
+from release.packages import build_packages
+from release.version import Release, release_of
 from tests.gateway.programs import running_core
 from tests.program import BIN, DOCUMENT, PATIENCE, Program, Serving, environment
 from tests.redis import running_redis
 from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = (ROOT / "requirements.txt").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What each part asks for, beyond the parts before it.
 NEEDED = {
@@ -40,30 +42,8 @@ NEEDED = {
 }
 # Downloads may take longer than anything that the program does.
 LONG = 10 * PATIENCE
-
-
-def pinned() -> dict[str, Requirement]:
-    """Return what requirements.txt pins, by name."""
-    pins = [Requirement(line.rstrip(" \\")) for line in LOCK.splitlines() if re.match(r"\w", line)]
-    return {canonicalize_name(pin.name): pin for pin in pins}
-
-
-def test_everything_needed_is_pinned_and_hashed() -> None:
-    assert len(re.findall(r"^\w.*\\\n +--hash=sha256:[0-9a-f]{64}", LOCK, re.M)) == len(pinned())
-    for pin in pinned().values():
-        assert [each.operator for each in pin.specifier] == ["=="], pin
-
-
-def test_the_pins_are_what_the_project_asks_for() -> None:
-    for requirement in (*NEEDED["base"], *NEEDED["cli"], *NEEDED["server"]):
-        pin = pinned()[canonicalize_name(requirement.name)]
-        [version] = [each.version for each in pin.specifier]
-        assert requirement.specifier.contains(version), f"run make lock: {requirement}"
-
-
-def test_the_pins_name_no_index() -> None:
-    assert "://" not in LOCK
-    assert "--index" not in LOCK
+# When the packages are said to be made, in seconds since 1970 and as a date.
+EPOCH, MOMENT = 1_700_000_000, (2023, 11, 14, 22, 13, 20)
 
 
 def uv(*arguments: object, cwd: Path = ROOT) -> None:
@@ -134,10 +114,15 @@ def answers(
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist, and from it the wheel; return their folder."""
+def release() -> Release:
+    return release_of(ROOT, EPOCH)
+
+
+@pytest.fixture(scope="module")
+def built(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist, and from it the wheel, as `make release` does; return their folder."""
     folder = tmp_path_factory.mktemp("built")
-    uv("build", "--python", sys.executable, "--out-dir", folder, ROOT)
+    build_packages(release, folder)
     return folder
 
 
@@ -178,6 +163,31 @@ def test_the_wheel_has_the_programs_and_nothing_else(wheel: Path) -> None:
     # A namespace package: its own module would hide what other distributions add.
     assert packages == {"v1", "client", "core", "gateway", "runtime"}
     assert {f"sessiongate/{package}/py.typed" for package in packages} <= {*names}
+
+
+def test_the_wheel_and_the_sdist_have_one_time_and_say_all(release: Release, built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert {member.mtime for member in archive.getmembers()} == {EPOCH}
+        assert {member.uid for member in archive.getmembers()} == {0}
+    with ZipFile(wheel) as archive:
+        assert {member.date_time for member in archive.infolist()} == {MOMENT}
+        (information,) = {name.partition("/")[0] for name in archive.namelist()} - {"sessiongate"}
+        metadata = archive.read(f"{information}/METADATA").decode()
+        assert f"{information}/licenses/LICENSE" in archive.namelist()
+    head, _, description = metadata.partition("\n\n")
+    for field in ("Maintainer-email", "License-Expression", "Keywords", "Requires-Python"):
+        assert re.search(rf"^{field}: .", head, re.MULTILINE), field
+    for label in ("Homepage", "Source", "Documentation", "Changelog"):
+        assert f"Project-URL: {label}, {release.home}" in head
+    assert f"({release.home}/source/docs/rest.md" in description
+    assert not re.search(r"\]\((?!https:|#)|<picture", description), (
+        "only links that lead somewhere"
+    )
+    write_checksums(built)
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    subprocess.run(check, cwd=built, check=True)
 
 
 def installed_as_documented(wheel: Path, folder: Path) -> Path:

@@ -8,16 +8,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tarfile
 import tomllib
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
-from release.__main__ import write_checksums
 from release.debian import completion, own_unit, template_unit
-from release.packages import build_packages
 from release.settings_file import settings_file
 from release.version import Release, ReleaseError, epoch_of, notes_of, release_of
 from tests.program import run
@@ -92,34 +88,6 @@ def test_the_time_is_that_of_the_last_commit(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
     with pytest.raises(ReleaseError, match="set SOURCE_DATE_EPOCH"):
         epoch_of(Path("/"))
-
-
-def test_the_wheel_and_the_sdist_have_one_time_and_say_all(
-    release: Release, tmp_path: Path
-) -> None:
-    build_packages(release, tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    (sdist,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        assert {member.mtime for member in archive.getmembers()} == {EPOCH}
-        assert {member.uid for member in archive.getmembers()} == {0}
-    with ZipFile(wheel) as archive:
-        assert {member.date_time for member in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
-        (information,) = {name.partition("/")[0] for name in archive.namelist()} - {"sessiongate"}
-        metadata = archive.read(f"{information}/METADATA").decode()
-        assert f"{information}/licenses/LICENSE" in archive.namelist()
-    head, _, description = metadata.partition("\n\n")
-    for field in ("Maintainer-email", "License-Expression", "Keywords", "Requires-Python"):
-        assert re.search(rf"^{field}: .", head, re.MULTILINE), field
-    for label in ("Homepage", "Source", "Documentation", "Changelog"):
-        assert f"Project-URL: {label}, {release.home}" in head
-    assert f"({release.home}/source/docs/rest.md" in description
-    assert not re.search(r"\]\((?!https:|#)|<picture", description), (
-        "only links that lead somewhere"
-    )
-    write_checksums(tmp_path)
-    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
-    subprocess.run(check, cwd=tmp_path, check=True)
 
 
 def test_the_installed_settings_are_all_that_there_are_and_change_nothing() -> None:
