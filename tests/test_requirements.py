@@ -1,8 +1,9 @@
-"""requirements.txt: what a deployment installs, pinned and hashed."""
+"""What a deployment installs: requirements.txt has it pinned and hashed, without tools."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -34,3 +35,15 @@ def test_the_pins_are_what_the_project_asks_for() -> None:
 def test_the_pins_name_no_index() -> None:
     assert "://" not in LOCK
     assert "--index" not in LOCK
+
+
+def test_running_it_installs_no_tools_of_developers() -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", "--always-make", "run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "'.[server]'" in planned
+    assert "--group" not in planned
