@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+import psycopg
 import pytest
 
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.postgresql import connection
+from sessiongate.core.ledger.postgresql import connection, schema
 from sessiongate.core.ledger.postgresql import ledger as ledgers
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from tests.core.engines import Engine
@@ -95,3 +96,33 @@ def test_a_core_starts_while_somebody_reads_what_is_to_be_dropped(
         asyncio.run(work())
         found = client.execute(b"SELECT to_regclass('sessiongate.past_sessions_1')").fetchall()
     assert found == [(None,)]
+
+
+def test_a_release_that_changes_the_tables_waits_for_a_backup(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(schema, "_LOCK_TIMEOUT", "'50ms'")
+    monkeypatch.setattr(ledgers, "_WAIT", (0.01, 0.01))
+    database = engine.database()
+
+    async def open_() -> None:
+        await (await PostgresqlLedger.open(engine.url(database), now=time.time_ns)).close()
+
+    async def open_during(backup: psycopg.Connection) -> None:
+        opening = asyncio.create_task(open_())
+        while "its tables are in use" not in caplog.text:
+            assert not opening.done()
+            await asyncio.sleep(0.01)
+        backup.rollback()
+        await opening
+
+    asyncio.run(open_())
+    with engine.server.connect(dbname=database) as client:
+        client.execute(b"ALTER TABLE sessiongate.cores DROP COLUMN clock_off")
+        client.execute(b"UPDATE sessiongate.version SET number = 3")
+        with engine.server.connect(dbname=database) as backup:
+            backup.execute(b"BEGIN")
+            backup.execute(b"LOCK TABLE sessiongate.cores IN ACCESS SHARE MODE")
+            asyncio.run(open_during(backup))
+        found = client.execute(b"SELECT number FROM sessiongate.version").fetchall()
+    assert found == [(schema.TABLES_VERSION,)]

@@ -245,6 +245,9 @@ def test_a_script_that_fails_anywhere_leaves_the_connection_of_use(
     assert done == ["1\n", "2\n"], "each part is made once"
     assert connection.execute("SELECT number FROM numbers").fetchall() == [(1,), (2,)]
     assert connection.script() == []
+    with pytest.raises(psycopg.OperationalError, match="rows of a COPY"):
+        connection.script("COPY numbers TO STDOUT")
+    assert connection.is_lost
     connection.close()
 
 

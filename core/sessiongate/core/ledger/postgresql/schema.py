@@ -11,7 +11,11 @@ import secrets
 
 import psycopg
 
-from sessiongate.core.ledger.postgresql.connection import SCHEMA, LedgerConnection
+from sessiongate.core.ledger.postgresql.connection import (
+    SCHEMA,
+    LedgerAwayError,
+    LedgerConnection,
+)
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 
 log = logging.getLogger(__name__)
@@ -114,14 +118,30 @@ _INDEXES = (
 
 
 def require_tables(connection: LedgerConnection) -> None:
-    """Make the tables if there are none. Raises `LedgerError` if they are too new, or cannot be."""
+    """Make the tables if there are none. Raises `LedgerError` if they are too new, or cannot be.
+
+    Raises `LedgerAwayError` if others use tables that are to be changed: a backup passes.
+    """
     if _are_there(connection):
         return  # no core waits for another one that makes nothing
-    connection.execute("SELECT pg_advisory_lock(%s, %s)", *MAKING)
     try:
-        with connection.transaction():
-            connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
-            _require(connection)
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", *MAKING)
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
+                _require(connection)
+        finally:
+            if not connection.is_lost:
+                connection.execute("SELECT pg_advisory_unlock(%s, %s)", *MAKING)
+    except psycopg.errors.LockNotAvailable:
+        raise LedgerAwayError(
+            str(
+                connection.error(
+                    "must be changed for this release, but its tables are in use: wait for what"
+                    " uses them, such as pg_dump, or end it"
+                )
+            )
+        ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         user = connection.raw.info.user
         raise connection.error(
@@ -129,9 +149,6 @@ def require_tables(connection: LedgerConnection) -> None:
             f' CREATE SCHEMA {SCHEMA} AUTHORIZATION "{user}" in that database'
             f" ({error.diag.message_primary})"
         ) from None
-    finally:
-        if not connection.is_lost:
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", *MAKING)
 
 
 def _are_there(connection: LedgerConnection) -> bool:

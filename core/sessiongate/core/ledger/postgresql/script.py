@@ -19,6 +19,7 @@ _T = TypeVar("_T")
 _Steps: TypeAlias = Generator[Wait, Ready | int, _T]
 _SENT = 1 << 20  # bytes at once: libpq keeps what is not sent yet
 _FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE)
+_OUTWARD = (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)  # repeated as long as nothing is read
 
 
 class Copy(NamedTuple):
@@ -68,6 +69,9 @@ class Script:
             if result.status == pq.ExecStatus.COPY_IN:
                 yield from self._send(connection, copies)
                 copies += 1
+            elif result.status in _OUTWARD:
+                connection.finish()
+                raise psycopg.OperationalError("the server sends rows of a COPY, not of a query")
             else:
                 results.append(result)
         if self._failure is not None:
