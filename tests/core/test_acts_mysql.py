@@ -15,6 +15,7 @@ import pytest
 from asyncmy import errors
 from asyncmy.connection import Connection
 
+from sessiongate.core.sources.acts import mysql as acts
 from sessiongate.core.sources.base import ActFault, Action, Observation, Target
 from sessiongate.core.sources.mariadb import MariaDBSource
 from sessiongate.core.sources.support.mysql_dialect import Dialect
@@ -114,6 +115,30 @@ def test_the_connection_of_an_act_is_no_session(server: MariaDB, are_shown: bool
                     assert are_shown, seen
             async with server.client(user="acts"):  # whoever connects as that user is a session
                 assert "acts" in await users()
+
+    asyncio.run(test())
+
+
+def test_the_connection_of_an_act_that_hangs_is_no_session(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with server.client() as client, opened(server, **OPTIONS) as source:
+            aimed = await target(source, client)
+            asked = asyncio.Event()
+
+            async def hang(*_arguments: object) -> None:
+                asked.set()
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(acts, "fetch", hang)
+            acting = asyncio.create_task(struck(source, Action.TERMINATE, aimed))
+            await asked.wait()
+            for _ in ("while it hangs", "after it was given up"):
+                found = await source.observe()
+                assert "acts" not in {each.session.user for each in found.sessions}
+                acting.cancel()
+                await asyncio.wait({acting})
 
     asyncio.run(test())
 

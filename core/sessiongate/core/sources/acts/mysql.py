@@ -64,6 +64,7 @@ async def aim(
             with _naming(endpoint):
                 driver = await log_in(object(), endpoint)
                 _, transport = await driver.connect()
+                connection.know((_ident(driver), target.incarnation))
                 async with limit_received(partial(_descriptor, transport)):
                     dialect = await _introduced(driver, connection, endpoint, target)
                     command = await _command(driver, dialect, seen, now, action, target)
@@ -81,13 +82,18 @@ async def _introduced(
     dialect = Dialect.of(decoded(version or b""), performance_schema=performance_schema == b"1")
     start = start_of(await fetch(driver, dialect.start))
     # A server that restarts gives the same ids again.
-    connection.know((str(driver.thread_id()).encode(), start))
+    connection.know((_ident(driver), start))
     await check_privilege(driver, endpoint)
     if start is None:
         raise SourceError(f"user {endpoint.user!r} cannot read when the server started")
     if start != target.incarnation:  # it is exact
         raise ActError(ActFault.GONE, "the server has restarted, and the session has ended")
     return dialect
+
+
+def _ident(driver: Driver) -> bytes:
+    """Return a connection's id as the server lists it."""
+    return str(driver.thread_id()).encode()
 
 
 async def _command(

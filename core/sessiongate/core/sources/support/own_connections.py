@@ -10,7 +10,8 @@ from typing import TypeVar
 from sessiongate.core.sources.support.pacing import kept
 from sessiongate.runtime.elapsed import elapsed
 
-# Seconds to wait for the identities of connections that are being opened: a log-in is much faster.
+# Seconds from the opening of a connection for which its identity is waited for: a log-in is much
+# faster, and one that hangs delays no later read.
 _MOST_WAIT = 1.0
 _MOST = 1000  # connections that are remembered
 _T = TypeVar("_T")
@@ -20,6 +21,7 @@ class OwnConnection:
     """One connection, from before it is opened."""
 
     def __init__(self) -> None:
+        self.opened = elapsed()
         self.idents: set[Hashable] = set()  # by which it may be listed
         self.is_known = asyncio.Event()  # or never will be
         self.closed: float | None = None  # on `elapsed`
@@ -62,9 +64,9 @@ class OwnConnections:
         """
         if not self._connections:
             return rows
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_MOST_WAIT):
-                for connection in [*self._connections]:
+        for connection in [*self._connections]:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(connection.opened + _MOST_WAIT - elapsed()):
                     await connection.is_known.wait()
         own = frozenset[Hashable]().union(*(each.idents for each in self._connections))
         listed: set[Hashable] = set()
