@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 
+from sessiongate.core.sources.acts import postgresql
 from sessiongate.core.sources.base import ActFault, ActingSource, Action, Observed, Target
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import EndReason
@@ -288,6 +290,35 @@ def test_the_connection_of_an_act_is_no_session(
         # Whoever connects as that user is a session.
         with server.connect(user=OPERATOR):
             watched.until(lambda found: any(one.user == OPERATOR for one in found))
+
+
+def test_the_connection_of_an_act_that_hangs_is_no_session(
+    server: Postgres, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_LOOK", "SELECT pg_sleep(600)")
+    client = clients.add(server.connect(user="app"))
+    options = {key: str(value) for key, value in source(server, actions="terminate").items()}
+    with Watched(options.pop("url"), **options) as watched, server.connect() as looking:
+        acts = watched.source
+        assert isinstance(acts, ActingSource)
+        observation = watched.observe()
+        (item,) = (one for one in observation.sessions if one.session.native_id == pid_of(client))
+        target = Target(item, item.session, observation.incarnation)
+
+        def hanging() -> int:
+            question = "FROM pg_stat_activity WHERE usename = %s AND query LIKE '%%pg_sleep%%'"
+            return len(looking.execute(f"SELECT {question}".encode(), (OPERATOR,)).fetchall())
+
+        async def act() -> None:
+            acting = asyncio.create_task(struck(acts, Action.TERMINATE, target))
+            await asyncio.to_thread(eventually, hanging)
+            for _ in ("while it hangs", "after it was given up"):
+                sessions = (await acts.observe()).sessions
+                assert OPERATOR not in {each.session.user for each in sessions}
+                acting.cancel()
+                await asyncio.wait({acting})
+
+        watched.run(act())
 
 
 def test_a_source_that_does_not_answer_has_nothing_done_to_it(

@@ -62,10 +62,11 @@ async def aim(
     client = LibpqClient(endpoint, database, _SETUP.format(timeout=milliseconds))
     with own.opening() as connection:
         try:
-            (found,) = await client.query(_LOOK.format(pid=int(pid)))
+            await client.query()  # it logs in
             for its_pid, its_start in client.setup_answer.rows:
                 # A reader that lacks the privilege does not see the start.
                 connection.know((its_pid, its_start), (its_pid, None))
+            (found,) = await client.query(_LOOK.format(pid=int(pid)))
             if not found.rows:
                 raise ActError(ActFault.GONE, _GONE)
             if found.rows[0][0] is None:
