@@ -360,7 +360,7 @@ def test_no_time_is_wrong_whatever_cannot_be_read(maxscale: MaxScale, zone: str,
         async with maxscale.serving() as location:
             endpoint = Endpoint.of(SourceConfig.parse(f"maxscale+http://{location}"), port=1)
             source = MaxScaleSource(endpoint, statements=True, now=lambda: now.timestamp())
-            for number in range(min(3 * 3600 // step, 200)):
+            for number in range(min(3 * 3600 // step, 100)):
                 sessions[str(number)] = now - timedelta(seconds=2)
                 sessions = dict([*sessions.items()][-20:])
                 document = json.loads(old_answer(there, sessions))

@@ -29,7 +29,7 @@ from tests.servers import PATIENCE, prepare
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
-BYTES = times(127, 7)  # from one cut to the next
+BYTES = times(211, 7)  # from one cut to the next
 
 
 @pytest.fixture
