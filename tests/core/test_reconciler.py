@@ -300,6 +300,32 @@ def test_an_observation_that_was_written_in_part_is_taken_over_later_with_the_sa
     run(test)
 
 
+def test_the_earlier_observation_ends_the_sessions_of_one_that_was_written_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        before = Observation([seen("a")])
+        await scene.server.take(before, elapsed())
+        record, calls = scene.ledger.record, 0
+
+        async def fail_second(source: str, **changes: Any) -> Sequence[int]:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise LedgerError("the disk is full")
+            return await record(source, **changes)
+
+        monkeypatch.setattr(scene.ledger, "record", fail_second)
+        with pytest.raises(LedgerError):
+            await scene.server.take(Observation([*before.sessions, *map(seen, "bcde")]), elapsed())
+        assert [row.id for row in scene.table.following(0, 9)] == [1, 2, 3]
+        await scene.server.take(before, elapsed())
+        assert [row.id for row in scene.table.following(0, 9)] == [1]
+        assert [*(await scene.ledger.held())["server"]] == ["a"]
+
+    run(test)
+
+
 def test_an_id_that_is_requested_is_given_whatever_comes_before() -> None:
     async def test(scene: Scene) -> None:
         wanted = Observed("c", seen("c", native_id="3").session, stated_id=1)

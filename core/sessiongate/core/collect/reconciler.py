@@ -110,7 +110,7 @@ class Reconciler:
         self._endings.observe(self._now() if moment is None else moment)
         if observation is not self._last or self._shown_source.absent:
             self._shown_source.progress()
-            self._continues = continues
+            self._continues, self._last = continues, None  # none, if this one is interrupted
             await self._reconcile(observation)
             self._shown_source.progress()
             self._shown_source.warmed_at = None
