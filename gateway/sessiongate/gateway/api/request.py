@@ -33,9 +33,9 @@ from sessiongate.runtime.turns import Steps
 OFFERS = (MEDIA_TYPE, JSON)
 
 # Bytes of what those requests asked for whose preferences are kept, and at most of one of them.
-# Parsed, a query takes up to 80 times its bytes, and an empty one as much as 16 bytes: at most
-# 20 MiB in all, of one or two thousand different ones.
-_KEPT, _SHORT, _BESIDE = 256 * 1024, 1024, 16
+# Parsed, a query takes up to 170 times its bytes, such as one of nested `and()`, and an empty one
+# as much as 16 bytes: at most 22 MiB in all, of about a thousand different ones.
+_KEPT, _SHORT, _BESIDE = 128 * 1024, 1024, 16
 
 
 @dataclass(slots=True)
