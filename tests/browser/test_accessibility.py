@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
 from playwright.sync_api import Page, ViewportSize, expect
 
@@ -14,6 +15,7 @@ from tests.browser.documents import crowd, write
 from tests.browser.opening import PHONE, WIDE, Opener
 from tests.browser.sessions_page import SessionsPage
 from tests.credentials import CredentialFiles
+from tests.gateway.test_page import FILES
 from tests.program import DOCUMENT, Forked
 
 Scheme = Literal["light", "dark"]
@@ -25,6 +27,8 @@ STYLES: Sequence[tuple[ViewportSize, Scheme]] = (
 # Whether colours contrast takes axe-core most of its time, and is the same for all that look the
 # same: it is asked of one element of each appearance. All other rules are for all elements.
 FOUND = """async (runOnly) => {
+    // What has just changed is coloured for a second, in the colours of the scheme before.
+    for (const each of document.getAnimations()) each.finish();
     const appearances = new Map();
     for (const each of document.querySelectorAll("*")) {
         if (![...each.childNodes].some(({nodeType, data}) => nodeType === 3 && data.trim())
@@ -59,6 +63,29 @@ def accept(page: Page, styles: Sequence[tuple[ViewportSize, Scheme]] = STYLES[:2
         # Of what axe-core looks at, only contrast depends on the colours.
         rules = None if (size, scheme) in STYLES[:2] else ["color-contrast"]
         assert page.evaluate(FOUND, rules) == [], (size, scheme)
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, by WCAG 2."""
+    digits = colour.removeprefix("#")
+    red, green, blue = (int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
+    return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue)
+
+
+def linear(part: float) -> float:
+    """Return how much light a part of a colour is."""
+    return part / 12.92 if part <= 0.04045 else float(((part + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("background", ["flash-new", "flash-changed"])
+def test_what_has_just_changed_can_be_read(background: str, scheme: int) -> None:
+    css = (FILES / "page.css").read_text()
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", css)
+    colours = {name: shades[scheme] for name, *shades in pairs}
+    for text in ("text", "dim", "bad", "accent"):
+        dark, light = sorted(luminance(colours[each]) for each in (background, text))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, text
 
 
 def test_the_table_the_drawer_and_the_panels(opener: Opener, http: str) -> None:
