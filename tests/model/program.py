@@ -103,6 +103,9 @@ class Program:
             self.supervisor.call_later(1.0, self.start)
 
     def _end(self) -> None:
+        """Let the process end, which closes its connections."""
+        for each in [*self.link.connections]:
+            each.end_at_server()
         self.is_running = self.is_showing = False
         self.machine.die()
 
@@ -110,9 +113,6 @@ class Program:
         """Kill it (SIGKILL)."""
         self.is_wanted = False
         if self.is_running:
-            for each in [*self.link.connections]:
-                each.end_at_server()
-            self.link.connections.clear()
             self._end()
 
     def terminate(self) -> None:
