@@ -16,6 +16,7 @@ import psycopg
 from tests.model.tables import Row, Tables, Transaction, apply, copied
 from tests.model.virtual import Machine, VirtualTime, Work
 
+_IDLE = 60.0  # seconds: idle_in_transaction_session_timeout
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _LOCK_TIMEOUT = 10.0  # seconds, as cores set it
 _FLUSH_EVERY = 0.4  # seconds until what is not durable becomes so
@@ -39,6 +40,7 @@ class Session:
     work: Work | None = None  # a statement that waits for something
     is_told_to_end: bool = False
     is_flushing: bool = False
+    asked_at: float = 0.0
 
 
 class Lost:
@@ -93,6 +95,7 @@ class Server:
         if session.is_told_to_end or session not in self.sessions:
             return
         assert session.work is None, "a connection asks for one thing at a time"
+        session.asked_at = self._time.now
         steps = self._answer(session, text, values)
         try:
             awaited = steps.send(None)
@@ -107,6 +110,15 @@ class Server:
             self.machine.call_soon(self._end, session)
         elif not session.is_flushing:
             session.work.cancel()
+
+    def _end_if_idle(self, session: Session, begun: Transaction) -> None:
+        """End a connection in whose transaction nothing was asked for too long."""
+        if session in self.sessions and session.transaction is begun:
+            idle = self._time.now - session.asked_at
+            if session.work is None and idle >= _IDLE:
+                self.terminate(session)
+            else:
+                self.machine.call_later(max(1.0, _IDLE - idle), self._end_if_idle, session, begun)
 
     def _end(self, session: Session) -> None:
         if session in self.sessions:
@@ -136,7 +148,8 @@ class Server:
 
     async def _perform(self, session: Session, text: str, values: tuple[Any, ...]) -> Any:
         if text.startswith("BEGIN"):
-            session.transaction = Transaction(self.tables)
+            begun = session.transaction = Transaction(self.tables)
+            self.machine.call_later(_IDLE, self._end_if_idle, session, begun)
             return None
         if text == "ROLLBACK":
             self._finish(session)

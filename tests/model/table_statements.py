@@ -22,20 +22,6 @@ def _version(server: Server, session: Session, tx: Transaction, values: Any) -> 
     return [(row["number"], row["oldest"])]
 
 
-@means("SELECT pg_advisory_lock(%s, %s)")
-async def _lock_making(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    await server.lock(session, values)
-    session.locked.pop(values, None)
-    session.kept[values] = None
-    return [(None,)]
-
-
-@means("SELECT pg_advisory_unlock(%s, %s)")
-def _unlock_making(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
-    server.release(session, [values])
-    return [(True,)]
-
-
 @means("SELECT pg_advisory_xact_lock(%s, %s)")
 async def _lock_for_now(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     assert values == MAKING

@@ -111,3 +111,12 @@ def test_no_number_of_a_start_is_given_again_after_two_servers_have_lost_it(flee
         fleet.lose()
         fleet.server.restore(before)
         fleet.make_peace()  # whoever starts has a number of its own
+
+
+def test_a_core_that_is_stopped_as_it_makes_the_tables_holds_up_no_other() -> None:
+    for moment in range(40):  # each time a little later
+        with closing(Fleet({"east": 1, "west": 1}, (1.0, 1.0), Random(1))) as fleet:
+            first, other = fleet.programs
+            fleet.run(0.0005 * moment)
+            first.machine.is_paused = True
+            fleet.manage_with(other)

@@ -125,14 +125,11 @@ def require_tables(connection: LedgerConnection) -> None:
     if _are_there(connection):
         return  # no core waits for another one that makes nothing
     try:
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", *MAKING)
-        try:
-            with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
-                _require(connection)
-        finally:
-            if not connection.is_lost:
-                connection.execute("SELECT pg_advisory_unlock(%s, %s)", *MAKING)
+        with connection.transaction():
+            # Until the transaction ends, which PostgreSQL ends if this core is stopped meanwhile.
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", *MAKING)
+            connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
+            _require(connection)
     except psycopg.errors.LockNotAvailable:
         raise LedgerAwayError(
             str(
