@@ -195,6 +195,8 @@ class Fleet:
             active = [each for each in cores if each.is_showing]
             if len(active) != 1 or not all(each.is_running for each in cores):
                 return False
+            if any(each.is_ending for each in cores):
+                return False  # it will take over again once it has started again
             if not self._shows_truth(active[0]):
                 return False
         return True

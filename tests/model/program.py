@@ -73,7 +73,7 @@ class Program:
         self._time = time
         self.machine: Life
         self._stop: asyncio.Event | None = None
-        self.is_running = self.is_wanted = False
+        self.is_running = self.is_wanted = self.is_ending = False
         self.lives: list[Life] = []  # whatever was going on stays as it is
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Program:
         """Let the process end, which closes its connections."""
         for each in [*self.link.connections]:
             each.end_at_server()
-        self.is_running = self.is_showing = False
+        self.is_running = self.is_showing = self.is_ending = False
         self.machine.die()
 
     def kill(self) -> None:
@@ -119,6 +119,7 @@ class Program:
         """Let it end in order (SIGTERM)."""
         self.is_wanted = False
         if self.is_running and self._stop is not None:
+            self.is_ending = True
             self.machine.call_soon(self._stop.set)
 
     def heal(self) -> None:
