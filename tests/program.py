@@ -71,8 +71,13 @@ def run_without_output(*arguments: object, **variables: str) -> subprocess.Compl
 
 def typed(script: str, folder: Path, given: str = "", **variables: str) -> str:
     """Type a script of Bash in a folder; return its output. Each of its commands must succeed."""
+    return output_of(["bash", "-euc", script], folder, given, **variables)
+
+
+def output_of(command: Sequence[str], folder: Path, given: str = "", **variables: str) -> str:
+    """Run a command in a folder, where it must succeed; return its output."""
     done = subprocess.run(
-        ["bash", "-euc", script],
+        command,
         cwd=folder,
         env=environment(**{"PATH": f"{BIN}:/usr/bin:/bin", **variables}),
         input=given,

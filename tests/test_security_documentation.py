@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from sessiongate.runtime.auth import htpasswd, throttle, tokens
 from sessiongate.runtime.auth.identity import Refusal
-from tests.program import BIN, DATA, PATIENCE, Program, environment
+from tests.program import DATA, Program, output_of
 from tests.snippets import examples, texts
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
@@ -33,18 +32,7 @@ class Followed:
         self.ports: dict[str, str] = {}
 
     def run(self, command: list[str], given: str = "") -> str:
-        done = subprocess.run(
-            [self.moved(part) for part in command],
-            cwd=self.folder,
-            env=environment(PATH=f"{BIN}:/usr/bin:/bin"),
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return output_of([self.moved(part) for part in command], self.folder, given)
 
     def moved(self, text: str) -> str:
         """Return text with the ports that are used here."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -266,21 +267,24 @@ def test_who_blocks_whom_is_as_a_plain_reading_says(
     run(test)
 
 
+def refuse_second_record(monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
+    """Let the ledger fail at the second call of ``record``, and only there."""
+    record, calls = scene.ledger.record, count(1)
+
+    async def fail_second(source: str, **changes: Any) -> Sequence[int]:
+        if next(calls) == 2:
+            raise LedgerError("the disk is full")
+        return await record(source, **changes)
+
+    monkeypatch.setattr(scene.ledger, "record", fail_second)
+
+
 def test_an_observation_that_was_written_in_part_is_taken_over_later_with_the_same_ids(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(scene: Scene) -> None:
         items = [waiting("a", "e"), *map(seen, "bcd"), waiting("e", "a")]
-        record, calls = scene.ledger.record, 0
-
-        async def fail_once(source: str, **changes: Any) -> list[int]:
-            nonlocal calls
-            calls += 1
-            if calls == 2:
-                raise LedgerError("the disk is full")
-            return await record(source, **changes)
-
-        monkeypatch.setattr(scene.ledger, "record", fail_once)
+        refuse_second_record(monkeypatch, scene)
         with pytest.raises(LedgerError):
             await scene.take(scene.server, items)
         shown = scene.table.following(0, 9)
@@ -306,16 +310,7 @@ def test_the_earlier_observation_ends_the_sessions_of_one_that_was_written_in_pa
     async def test(scene: Scene) -> None:
         before = Observation([seen("a")])
         await scene.server.take(before, elapsed())
-        record, calls = scene.ledger.record, 0
-
-        async def fail_second(source: str, **changes: Any) -> Sequence[int]:
-            nonlocal calls
-            calls += 1
-            if calls == 2:
-                raise LedgerError("the disk is full")
-            return await record(source, **changes)
-
-        monkeypatch.setattr(scene.ledger, "record", fail_second)
+        refuse_second_record(monkeypatch, scene)
         with pytest.raises(LedgerError):
             await scene.server.take(Observation([*before.sessions, *map(seen, "bcde")]), elapsed())
         assert [row.id for row in scene.table.following(0, 9)] == [1, 2, 3]
