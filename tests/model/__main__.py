@@ -28,6 +28,7 @@ _STEPS = 12  # faults of a schedule, at most
 def run(drawn: int, number: int) -> str:
     """Run one part; return what has failed."""
     logging.disable(logging.CRITICAL)
+    gc.collect()  # what the part before has left
     gc.freeze()
     gc.set_threshold(_GARBAGE)
 

@@ -199,6 +199,9 @@ class ModelConnection(LedgerConnection):
             return self._wait()
         # The same without a detour: nothing else happens anywhere until the answer is there.
         virtual.now += link.delay
+        if (rows := server.read(session, text, values)) is not None:
+            virtual.now += link.delay
+            return rows, False
         heard = self._heard = []
         server.ask(session, text, values)
         self._heard = None

@@ -12,7 +12,7 @@ from tests.model import (  # noqa: F401 - what the server understands
     row_statements,
     table_statements,
 )
-from tests.model.meanings import meaning
+from tests.model.meanings import meaning, reading
 from tests.model.program import Known, Life, Program
 from tests.model.server import Server, Session
 from tests.model.simulated import simulated
@@ -23,6 +23,7 @@ from tests.model.virtual import Machine, VirtualTime
 LAYOUTS: Sequence[Mapping[str, int]] = ({"east": 2}, {"east": 3}, {"east": 2, "west": 1})
 SOURCES = {"east": ("orders", "billing"), "west": ("stock",)}
 NAMES = ("a", "b", "c")
+LOOKS = (0.5, 1.0, 1.0, 1.0)  # seconds between a core's looks: these take most of the CPU
 CALM = 90.0  # seconds in which all must be at peace when nothing fails any longer
 LOOK = 0.2  # seconds between two looks at whether there is peace
 REST = 6.0  # seconds for which nobody takes over then
@@ -33,11 +34,17 @@ STALL = 20.0  # seconds for which a server may hang without a take-over
 class Fleet:
     """Cores over one server; the truth about their sources; all ids that were ever told."""
 
-    def __init__(self, layout: Mapping[str, int], rates: Sequence[float], chance: Random) -> None:
+    def __init__(
+        self,
+        layout: Mapping[str, int],
+        rates: Sequence[float],
+        chance: Random,
+        look_every: float = LOOKS[0],
+    ) -> None:
         self._closing = ExitStack()
-        self._closing.enter_context(simulated(chance))
+        self._closing.enter_context(simulated(chance, look_every))
         self.time = VirtualTime(chance)
-        self.server = Server(self.time, chance, meaning)
+        self.server = Server(self.time, chance, meaning, reading)
         self.server.committed.append(self._check)
         self.truth: dict[str, dict[str, int]] = {
             name: {} for shard in layout for name in SOURCES[shard]
@@ -52,15 +59,16 @@ class Fleet:
                 program.watching, program.supervisor = self, supervisor
                 program.start()
                 self.programs.append(program)
-        self.snapshots: list[Tables] = [self.server.snapshot()]
+        self._snapshots: list[tuple[int, Tables]] = []  # with the losses of all before each
+        self.save()
         self._births = 0
         self._told: dict[int, tuple[str, str, int]] = {}  # what each id is of
         # Whose each start is, by its number: a pen's that has claimed by it, or still a life's.
         self._starts: dict[int, object] = {}
         self._ids: dict[int, int] = {}  # the id of what was shown, by its start
         self._may_rename = False  # the server has lost something
-        # It lost all its tables: a core that has seen no id before begins with the first again.
-        self._has_forgotten = False
+        # How often it had lost all its tables when a core that had seen no id gave the first again.
+        self._forgotten = 0
         self.is_calm = False  # nothing has failed since there was peace
         self.longest = 0.0  # seconds until there was peace
 
@@ -88,11 +96,6 @@ class Fleet:
         """Note that the server may lose what was written."""
         self._may_rename, self.is_calm = True, False
 
-    def forget(self) -> None:
-        """Note that the server loses all its tables."""
-        self.lose()
-        self._has_forgotten = True
-
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.time.run(seconds)
@@ -104,8 +107,8 @@ class Fleet:
         hang()
         self.run(min(seconds, STALL))
         self.heal_server()
-        self.run(REST)
         if self.is_calm:
+            self.run(REST)
             assert self._activities() == before, "a server that hangs makes nobody take over"
 
     def heal_server(self) -> None:
@@ -117,6 +120,15 @@ class Fleet:
             server.hear_standby(is_heard=True)
         if not server.is_up:
             server.start()
+
+    def save(self) -> None:
+        """Make a backup of the server."""
+        self._snapshots.append((self.server.forgotten, self.server.snapshot()))
+
+    def backup(self, back: int) -> Tables:
+        """Return the backup of so many steps ago, if all tables have not been lost since."""
+        since = [each for forgotten, each in self._snapshots if forgotten == self.server.forgotten]
+        return (since or [self.server.snapshot()])[-back:][0]
 
     def heal(self) -> None:
         """Let nothing fail any longer."""
@@ -143,10 +155,10 @@ class Fleet:
         """Check what is being committed, before it is seen."""
         life = session.owner
         assert isinstance(life, Life)
-        if self._has_forgotten and ("counters", "id") in transaction.changed:
+        if self._forgotten < self.server.forgotten and ("counters", "id") in transaction.changed:
             counter = transaction.row("counters", "id")
             if counter is not None and counter["value"]:
-                self._has_forgotten = False
+                self._forgotten = self.server.forgotten
                 if life.knows_no_id:
                     self._told.clear()
         for number in transaction.reserved_starts:
@@ -171,7 +183,8 @@ class Fleet:
         ended = past & {ident for _, ident in rows.values()}
         assert not ended, f"open and ended: {ended}"
         mine = {at: each for at, each in rows.items() if at[0] in life.program.sources}
-        assert any(_agree(mine, known) for known in (life.memory, life.expected)), (
+        known = (life.memory, life.expected, *life.in_doubt)
+        assert any(_agree(mine, each) for each in known), (
             f"{life.program.name} knows {life.memory}, writes {life.expected}; there is {mine}"
         )
 
@@ -216,8 +229,8 @@ class Fleet:
         mine = {at: ident for at, ident in rows.items() if at[0] in core.sources}
         return mine == {at: ident for at, (_, ident) in memory.items()}
 
-    def make_peace(self) -> None:
-        """Mend all; the fleet is at peace in bounded time, and stays as it is."""
+    def find_peace(self) -> None:
+        """Mend all; the fleet is at peace in bounded time."""
         self.heal()
         began = self.time.now
         found = False
@@ -226,6 +239,10 @@ class Fleet:
             found = self.is_at_peace()
         assert found, f"no peace within {CALM:g} s:\n{self.described()}"
         self.longest = max(self.longest, self.time.now - began)
+
+    def make_peace(self) -> None:
+        """Mend all; the fleet is at peace in bounded time, and stays as it is."""
+        self.find_peace()
         self.run(REST / 2)  # who was active before a disturbance may still be looking
         before = self._activities()
         self.run(REST)

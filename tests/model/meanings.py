@@ -16,6 +16,7 @@ ENGINE = "engine"
 ONLY = "only"  # the key of the row of a table that has one
 _found: dict[str, Statement] = {}
 _prefixes: dict[str, Statement] = {}
+_reads: dict[str, Statement] = {}
 
 
 @cache
@@ -44,6 +45,21 @@ def means(*texts: str, prefix: bool = False) -> Callable[[Statement], Statement]
         return statement
 
     return note
+
+
+def reads(text: str) -> Callable[[Statement], Statement]:
+    """Note that a function returns the rows that a text asks for, without waiting."""
+
+    def note(statement: Statement) -> Statement:
+        _reads[normal(text)] = statement
+        return means(text)(statement)
+
+    return note
+
+
+def reading(text: str) -> Statement | None:
+    """Return what a statement does that only reads, and is known to."""
+    return _reads.get(text)
 
 
 def meaning(text: str) -> Statement:

@@ -11,6 +11,7 @@ from tests.model.meanings import (
     counter,
     holder_of_lock,
     means,
+    reads,
     require_version,
     set_core,
     to_change,
@@ -88,7 +89,7 @@ def _sources(server: Server, session: Session, tx: Transaction, values: Any) -> 
     return []
 
 
-@means(directory._SHARDS)
+@reads(directory._SHARDS)
 def _shards(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     found: list[Any] = []
@@ -119,7 +120,7 @@ def _shards(server: Server, session: Session, tx: Transaction, values: Any) -> A
     return found
 
 
-@means(directory._MEMBERS)
+@reads(directory._MEMBERS)
 def _members(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     require_version(tx)
     shards = {number: row["name"] for number, row in tx.rows("shards")}
@@ -133,6 +134,6 @@ def _members(server: Server, session: Session, tx: Transaction, values: Any) -> 
     ]
 
 
-@means(directory._COUNTER)
+@reads(directory._COUNTER)
 def _last_id(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [(counter(tx, "id"), server.machine.time())]

@@ -42,6 +42,7 @@ class Life(Machine):
         self.core: shard_core.ShardCore | None = None
         self.memory: Known = {}  # what it knows while it is active
         self.expected: Known = {}  # what it will know if what it writes is written
+        self.in_doubt: list[Known] = []  # so too, of writes that failed: they may be written yet
 
     @property
     def knows_no_id(self) -> bool:
@@ -69,6 +70,7 @@ class Program:
         self.takeovers = 0
         self.supervisor: Machine  # starts it again
         self.refused: list[str] = []  # why it has ended before it was up
+        self.healed = 0  # how often it was
         self.trap: tuple[str, Callable[[], None]] | None = None  # at a statement
         self._time = time
         self.machine: Life
@@ -124,6 +126,7 @@ class Program:
 
     def heal(self) -> None:
         """Let nothing fail any longer."""
+        self.healed += 1
         self.trap = None
         if abs(self.wall) > 1:  # else its clock agrees with the server's
             self.wall = 0.0
@@ -175,6 +178,7 @@ class Observing:
         except BaseException:
             await self._ledger.close()
             raise
+        self._life.in_doubt.clear()
         self._life.memory = self._life.expected = {
             (source, key): (time_of(place), id_of(place))
             for source, keys in held.items()
@@ -215,7 +219,14 @@ class Observing:
         life.expected = {
             at: each for at, each in life.memory.items() if at[0] != source or at[1] not in gone
         } | {(source, each.key): (each.connect_time, 0) for each in openings}
-        ids = await self._ledger.record(source, opened=openings, closed=closings, incarnation=None)
+        try:
+            ids = await self._ledger.record(
+                source, opened=openings, closed=closings, incarnation=None
+            )
+        except LedgerError:
+            life.in_doubt.append(life.expected)
+            raise
+        life.in_doubt.clear()  # each is undone before anything else is written
         for each, ident in zip(openings, ids, strict=True):
             life.expected[source, each.key] = each.connect_time, ident
         life.memory = life.expected

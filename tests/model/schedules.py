@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from random import Random
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.model.fleet import LAYOUTS, NAMES, STALL, Fleet
+from tests.model.fleet import LAYOUTS, LOOKS, NAMES, STALL, Fleet
 from tests.model.program import Program
 
 cores = st.sampled_from(NAMES)
@@ -27,18 +28,28 @@ class FleetSchedule(RuleBasedStateMachine):
         layout=st.sampled_from(LAYOUTS),
         rates=st.lists(st.sampled_from([1.0, 0.99, 1.01]), min_size=3, max_size=3),
         seed=st.integers(0, 2**32),
+        look_every=st.sampled_from(LOOKS),
         begins=st.booleans(),
     )
-    def begin(self, layout: dict[str, int], rates: list[float], seed: int, begins: bool) -> None:
-        self.fleet = Fleet(layout, rates, Random(seed))
+    def begin(
+        self,
+        layout: dict[str, int],
+        rates: list[float],
+        seed: int,
+        look_every: float,
+        begins: bool,
+    ) -> None:
+        self.fleet = Fleet(layout, rates, Random(seed), look_every)
         if begins:
             self.fleet.connect("orders", "kl")
-            self.fleet.make_peace()
+            self.fleet.find_peace()
+            self.fleet.is_calm = True
 
     def teardown(self) -> None:
         if hasattr(self, "fleet"):
             try:
-                self.fleet.make_peace()
+                if sys.exc_info()[0] is None:  # else the fault would be hidden by what follows it
+                    self.fleet.make_peace()
             finally:
                 self.fleet.close()
 
@@ -50,7 +61,7 @@ class FleetSchedule(RuleBasedStateMachine):
         if is_fault:
             self.fleet.is_calm = False
         self.fleet.run(seconds)
-        self.fleet.snapshots.append(self.fleet.server.snapshot())
+        self.fleet.save()
 
     @rule(source=sources, began=keys, ended=keys, after=times)
     def change(self, source: str, began: list[str], ended: list[str], after: float) -> None:
@@ -95,7 +106,15 @@ class FleetSchedule(RuleBasedStateMachine):
     def fail_at(self, name: str, statement: str, moment: float, after: float, kills: bool) -> None:
         """Kill a program, or cut it off, a moment after it has sent a statement."""
         program = self.program(name)
-        fail = program.kill if kills else program.link.cut
+        healed = program.healed
+
+        def fail() -> None:
+            if program.healed != healed:
+                return  # nothing is to fail any longer
+            if kills:
+                program.kill()
+            else:
+                program.link.cut()
 
         def spring() -> None:
             self.fleet.server.machine.call_later(moment, fail)
@@ -170,24 +189,24 @@ class FleetSchedule(RuleBasedStateMachine):
 
     @rule(back=st.integers(1, 5), after=times)
     def restore(self, back: int, after: float) -> None:
-        snapshot = self.fleet.snapshots[-back:][0]
-        if "version" in snapshot:
-            self.fleet.lose()
-        else:
-            self.fleet.forget()
+        snapshot = self.fleet.backup(back)
+        self.fleet.lose()
         self.fleet.server.restore(snapshot)
         self.then(after)
 
     @rule(after=times)
     def drop(self, after: float) -> None:
-        self.fleet.forget()
+        self.fleet.lose()
         server = self.fleet.server
         server.machine.call_soon(server.drop)
         self.then(after)
 
-    @rule()
-    def peace(self) -> None:
-        self.fleet.make_peace()
+    @rule(stays=st.booleans())
+    def peace(self, stays: bool) -> None:
+        if stays:
+            self.fleet.make_peace()
+        else:
+            self.fleet.find_peace()
 
     @rule(name=cores)
     def manage(self, name: str) -> None:
@@ -197,6 +216,6 @@ class FleetSchedule(RuleBasedStateMachine):
     @rule(name=cores)
     def take_over(self, name: str) -> None:
         """Let another core take over sessions that do not change."""
-        self.fleet.make_peace()
+        self.fleet.find_peace()
         self.program(name).kill()
-        self.fleet.make_peace()
+        self.fleet.find_peace()

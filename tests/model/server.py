@@ -55,12 +55,18 @@ class Server:
     """One server of the ledger at a time: it is killed, restored, or replaced by its standby."""
 
     def __init__(
-        self, time: VirtualTime, chance: Random, statements: Callable[[str], Statement]
+        self,
+        time: VirtualTime,
+        chance: Random,
+        statements: Callable[[str], Statement],
+        reads: Callable[[str], Statement | None],
     ) -> None:
         self.machine = Machine(time)
-        self._time, self._chance, self._statements = time, chance, statements
+        self._time, self._chance = time, chance
+        self._statements, self._reads = statements, reads
         self.system, self.timeline = 4711, 1
         self.tables_file = 1  # other tables have another number
+        self.forgotten = 0  # how often all tables were lost
         self.tables: Tables = defaultdict(dict)
         self._flushed: Tables = defaultdict(dict)
         self._unflushed: list[Mapping[tuple[str, Hashable], Row | None]] = []
@@ -102,6 +108,15 @@ class Server:
         except StopIteration:  # most wait for nothing
             return
         session.work = Work(self.machine, steps, awaited)
+
+    def read(self, session: Session, text: str, values: tuple[Any, ...]) -> Any:
+        """Return the rows of a statement that reads without waiting; None if it is another one."""
+        statement = self._reads(text)
+        if statement is None or session not in self.sessions or session.is_told_to_end:
+            return None
+        if session.transaction is not None or session.work is not None:
+            return None
+        return statement(self, session, Transaction(self.tables), values)
 
     def terminate(self, session: Session) -> None:
         """End a connection, as soon as it waits for nothing that cannot be interrupted."""
@@ -230,9 +245,11 @@ class Server:
 
     def _finish(self, session: Session) -> None:
         session.transaction = None
-        self.release(session, [*session.locked])
-        session.locked.clear()
-        self._drop_if_unused()
+        if session.locked:
+            self.release(session, [*session.locked])
+            session.locked.clear()
+        if self._is_to_drop:
+            self._drop_if_unused()
 
     def _flush(self) -> None:
         if not self.is_writable:
@@ -285,7 +302,7 @@ class Server:
 
     def kill(self) -> None:
         """End at once: what is not durable is lost."""
-        self.is_up = False
+        self.is_up = self._is_to_drop = False
         for session in [*self.sessions]:
             if session.work is not None:
                 session.work.cancel()
@@ -300,6 +317,8 @@ class Server:
         """Start with what a copy has."""
         self.kill()
         self._standby, self._is_in_sync = None, False
+        if "version" not in tables:
+            self.forgotten += 1
         self._begin(tables)
 
     def attach_standby(self, *, is_in_sync: bool) -> None:
@@ -347,6 +366,7 @@ class Server:
             return
         self._is_to_drop = False
         self.tables_file += 1
+        self.forgotten += 1
         self.tables.clear()
         self._flushed.clear()
         self._unflushed.clear()

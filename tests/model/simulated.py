@@ -134,8 +134,11 @@ def _now() -> int:
 
 
 @contextmanager
-def simulated(chance: random.Random) -> Iterator[None]:
-    """Let cores use the simulated server and virtual clocks until the block ends."""
+def simulated(chance: random.Random, look_every: float) -> Iterator[None]:
+    """Let cores use the simulated server and virtual clocks until the block ends.
+
+    They look at the fleet, and show that they run, every ``look_every`` seconds.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for module in (pen, locks, connection, store, membership, member, calls):
             patch.setattr(module, "elapsed", clock)
@@ -151,6 +154,8 @@ def simulated(chance: random.Random) -> Iterator[None]:
         patch.setattr(store, "advise", lambda connection: None)
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)
+        patch.setattr(membership, "LOOK_EVERY", look_every)
+        patch.setattr(membership, "BEAT_EVERY", look_every)
         patch.setattr(ids, "_TIMES", 1)  # so that ids are reserved often
         patch.setattr(ids, "_LEAST_IDS", 2)
         patch.setattr(shard_core, "Core", Observing)

@@ -36,7 +36,7 @@ def fleet() -> Iterator[Fleet]:
 
 
 def test_a_core_that_has_nothing_to_write_notices_that_the_tables_are_gone(fleet: Fleet) -> None:
-    fleet.forget()
+    fleet.lose()
     fleet.server.machine.call_soon(fleet.server.drop)
 
     fleet.make_peace()  # the rows are there again

@@ -115,7 +115,10 @@ class Machine(asyncio.BaseEventLoop):
             return False
         if timers and timers[0][0] / self._rate <= time:
             return False
-        return not any(each.at <= time and each is not self for each in virtual.machines)
+        for each in virtual.machines:  # noqa: SIM110 - half of the time of all(…)
+            if each.at <= time and each is not self:
+                return False
+        return True
 
     def die(self) -> None:
         """Stop at once and for ever."""
