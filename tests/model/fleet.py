@@ -210,7 +210,7 @@ class Fleet:
                 return False
             if any(each.is_ending for each in cores):
                 return False  # it will take over again once it has started again
-            if not self._shows_truth(active[0]):
+            if not (active[0].has_pen and self._shows_truth(active[0])):
                 return False
         return True
 

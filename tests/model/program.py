@@ -141,6 +141,12 @@ class Program:
         is_connected = not (self.link.is_cut or self.link.is_silent)
         return self.is_running and not self.machine.is_paused and is_connected
 
+    @property
+    def has_pen(self) -> bool:
+        """Whether it can write, as far as it knows."""
+        pen = self.machine.pen
+        return pen is not None and pen.is_connected
+
     def asks(self, text: str) -> None:
         """Note that a statement is sent."""
         if self.trap is not None and text.startswith(self.trap[0]):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.model.fleet import Fleet
+from tests.model.program import Program
 from tests.model.schedules import FleetSchedule
 
 FleetSchedule.TestCase.settings = settings(
@@ -120,3 +122,26 @@ def test_a_core_that_is_stopped_as_it_makes_the_tables_holds_up_no_other() -> No
             fleet.run(0.0005 * moment)
             first.machine.is_paused = True
             fleet.manage_with(other)
+
+
+def test_a_core_whose_first_claim_was_not_committed_starts_as_no_other_does() -> None:
+    with closing(Fleet({"east": 2}, (1.0, 1.0), Random(1))) as fleet:
+        cut: list[Program] = []
+
+        def cut_off(program: Program) -> None:
+            if not cut:
+                cut.append(program)
+                program.link.cut()
+
+        for each in fleet.programs:
+            each.trap = "INSERT INTO actives", partial(cut_off, each)
+        while not any(each.is_showing for each in fleet.programs):
+            fleet.run(0.1)
+        (first,) = cut
+        (other,) = (each for each in fleet.programs if each.is_showing)
+        assert other is not first
+        other.kill()
+        first.link.heal()
+
+        while not first.is_showing:  # as another start, or the model objects
+            fleet.run(0.1)

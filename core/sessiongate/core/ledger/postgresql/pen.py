@@ -76,6 +76,7 @@ class _Claimed(NamedTuple):
     number: int
     writes: int  # of the shard so far
     counter: int  # the last id that was reserved
+    instance: int  # of this start
 
 
 class Pen:
@@ -119,7 +120,7 @@ class Pen:
         self.reserved: ReservedStart | None = None  # what it would be as `instance`, if possible
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
-        self._is_down = self._is_closed = False  # it must not be taken, for now or ever
+        self.is_down = self._is_closed = False  # it must not be taken, for now or ever
         self.was_put_down = False  # and is not had again
         self._failures, self._retry_at = 0, 0.0
         self._reason: LedgerError | None = None
@@ -138,17 +139,12 @@ class Pen:
 
     def put_down(self) -> None:
         """Give the lock back, whatever is under way, and do not take it until `take_up`."""
-        self._is_down = self.was_put_down = True
+        self.is_down = self.was_put_down = True
         self.cut()
 
     def take_up(self) -> None:
         """Let the lock be taken again, at once."""
-        self._is_down, self._retry_at = False, 0.0
-
-    @property
-    def is_down(self) -> bool:
-        """Whether it was put down."""
-        return self._is_down
+        self.is_down, self._retry_at = False, 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -166,7 +162,7 @@ class Pen:
             raise LedgerError(f"the ledger ({self.place}) is no longer what this core knows")
         if self._is_closed:
             raise LedgerError(f"the ledger ({self.place}) is closed")
-        if self._is_down:
+        if self.is_down:
             raise LedgerAwayError(
                 f"the ledger ({self.place}) is not written to: this core cannot show the others"
                 " that it runs"
@@ -270,10 +266,10 @@ class Pen:
                 self._mine = {connection.backend}
                 with connection.transaction():
                     claimed = self._meet(connection)
-            self._claim, self._writes = claimed.number, claimed.writes
+            self._claim, self._writes, counter, self.instance = claimed
             self._is_in_doubt, self._claims_in_doubt = False, 0
             self._claimers = {connection.backend}
-            self._seen = max(self._seen, claimed.counter)
+            self._seen = max(self._seen, counter)
         except BaseException:
             connection.close()
             raise
@@ -312,18 +308,18 @@ class Pen:
                 f" tables = {TABLES_FILE}, generation = generation + 1",
                 *(server.system, server.timeline, server.started),
             )
+        mine = self.instance  # known to be committed: else others may have that number
         if reserved and reserved.is_next(connection, self._shard_name):
-            self.instance = reserved.instance
-        if not self.instance:
-            # Above every revision of a ledger whose revisions were times.
-            self.instance = max(instance, self._now() // 1000 >> INSTANCE_BITS) + 1
+            mine = reserved.instance
+        # Above every revision of a ledger whose revisions were times.
+        mine = mine or max(instance, self._now() // 1000 >> INSTANCE_BITS) + 1
         connection.execute(
             "UPDATE counters SET value = greatest(value, %s) WHERE name = 'instance'",
-            max(instance, self.instance),
+            max(instance, mine),
         )
         if self._core:
-            connection.execute(_TELL, self.shard, claim, self._core, self.instance)
-        return _Claimed(claim, writes, counter)
+            connection.execute(_TELL, self.shard, claim, self._core, mine)
+        return _Claimed(claim, writes, counter, mine)
 
     def _compare(self, claim: int, writes: int, former: Backend) -> None:
         """Raise `LedgerHeldError` if another core has written, `LedgerError` if writes are lost."""
