@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from random import Random
@@ -126,22 +126,51 @@ def test_a_core_that_is_stopped_as_it_makes_the_tables_holds_up_no_other() -> No
 
 def test_a_core_whose_first_claim_was_not_committed_starts_as_no_other_does() -> None:
     with closing(Fleet({"east": 2}, (1.0, 1.0), Random(1))) as fleet:
-        cut: list[Program] = []
-
-        def cut_off(program: Program) -> None:
-            if not cut:
-                cut.append(program)
-                program.link.cut()
-
-        for each in fleet.programs:
-            each.trap = "INSERT INTO actives", partial(cut_off, each)
-        while not any(each.is_showing for each in fleet.programs):
-            fleet.run(0.1)
-        (first,) = cut
-        (other,) = (each for each in fleet.programs if each.is_showing)
-        assert other is not first
+        first, other = _first_to_fail(fleet, "INSERT INTO actives", lambda each: each.link.cut())
         other.kill()
         first.link.heal()
 
         while not first.is_showing:  # as another start, or the model objects
             fleet.run(0.1)
+
+
+def test_no_id_is_given_again_that_was_seen_while_the_pen_was_asked_for() -> None:
+    def stop(program: Program) -> None:
+        program.machine.is_paused = True
+
+    with closing(Fleet({"east": 2}, (1.0, 1.0), Random(1))) as fleet:
+        first, other = _first_to_fail(fleet, "UPDATE shards SET claim", stop)
+        fleet.connect("orders", "klm")
+        while len(other.machine.memory) < 3:
+            fleet.run(0.1)
+        other.kill()
+        first.machine.is_paused = False
+        while first.machine.knows_no_id:
+            fleet.run(0.01)
+        fleet.lose()
+        fleet.server.machine.call_soon(fleet.server.drop)
+        fleet.connect("orders", "klm")
+
+        while not first.is_showing or len(first.machine.memory) < 3:
+            fleet.run(0.1)
+
+
+def _first_to_fail(
+    fleet: Fleet, statement: str, fail: Callable[[Program], None]
+) -> tuple[Program, Program]:
+    """Let a core fail that sends a statement; return it, and the one that is active instead."""
+    failed: list[Program] = []
+
+    def spring(program: Program) -> None:
+        if not failed:
+            failed.append(program)
+            fail(program)
+
+    for each in fleet.programs:
+        each.trap = statement, partial(spring, each)
+    while not any(each.is_showing for each in fleet.programs):
+        fleet.run(0.1)
+    (first,) = failed
+    (other,) = (each for each in fleet.programs if each.is_showing)
+    assert other is not first
+    return first, other

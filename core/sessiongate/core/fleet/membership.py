@@ -311,7 +311,7 @@ class Membership:
                 await self._end(shard, hanging)
             return
         self._beats.miss()
-        self._shown_at = asked
+        self._shown_at, ledger.pen.floor = asked, self._last_id
         ledger.pen.has_others |= fleet.has_other_cores(self._member.entry.name)
         # At once, not only when there is something to write: the others give it some time.
         is_lost = ledger.pen.is_down or (active is None and ledger.pen.instance > 0)
