@@ -161,6 +161,45 @@ def test_the_event_loop_is_asyncio_only() -> None:
     assert reached(MODULES, "anyio", "trio") == []
 
 
+def test_a_task_that_goes_on_forever_outlives_errors_that_nobody_foresaw() -> None:
+    """Whoever makes one uses `in_background`, or waits for it and so learns why it has ended."""
+    ending: dict[str, set[Path]] = {}  # files by the names of loops that end by any error
+    tasks = []
+    for path in within(*ROOTS):
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.AsyncFunctionDef) and _loops_until_an_error(node):
+                ending.setdefault(node.name, set()).add(path)
+            elif isinstance(node, ast.Call) and re.search(
+                "(create_task|ensure_future)$", ast.unparse(node.func)
+            ):
+                tasks.append((path, ast.unparse(node.args[0])))
+    found = set()
+    for path, begun in tasks:
+        name = begun.partition("(")[0]
+        files = ending.get(name.rpartition(".")[2], set())
+        if path in files or (files and name.removeprefix("self.").count(".")):
+            found.add(begun)
+    assert found == {
+        "self._membership.keep()",  # it is waited for
+        "core.start()",  # another one of this name has a loop
+        "replica.run()",
+    }
+
+
+def _loops_until_an_error(function: ast.AsyncFunctionDef) -> bool:
+    return any(
+        isinstance(each, ast.While)
+        and ast.unparse(each.test) == "True"
+        and not any(map(_handles_all, each.body))
+        for each in function.body
+    )
+
+
+def _handles_all(node: ast.stmt) -> bool:
+    handlers = node.handlers if isinstance(node, ast.Try) else []
+    return any("Exception" in ast.unparse(each.type) for each in handlers if each.type)
+
+
 def test_a_client_needs_nothing_of_the_servers() -> None:
     """The base distribution alone installs enough for the contract's modules and the client."""
     base = {*sys.stdlib_module_names, "grpc", "google", "sessiongate"}

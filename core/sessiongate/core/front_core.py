@@ -16,6 +16,7 @@ from sessiongate.core.ledger.postgresql.reading import ReadLedger
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.shard_core import called, unless
+from sessiongate.runtime.background import in_background
 
 
 class FrontCore:
@@ -60,7 +61,7 @@ class FrontCore:
             self._listening(front.address)
             await self._membership.move(self._config.advertise or called(front.address))
             primaries = PrimaryWatch(LedgerPlace.parse(self._config.ledger))
-            looking = asyncio.create_task(primaries.run())
+            looking = in_background(primaries.run, "looking for other servers of the ledger")
             watching = self._membership.watch(lambda fleet: front.see(fleet, primaries.trouble))
             try:
                 await unless(self._stop, watching)

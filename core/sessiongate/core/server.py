@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ from sessiongate.core.sources.base import (
 )
 from sessiongate.core.table.table import SessionTable
 from sessiongate.core.table_filler import TableFiller
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.telemetry.tracing import open_spans
 from sessiongate.runtime.urls import is_in_postgresql
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
@@ -190,7 +192,7 @@ class Core:
         self._standby = None  # the collector closes its sources
         if self._spans is not None:
             self._trace(ledger, self._spans)
-        watch = asyncio.create_task(self._watch(ledger))
+        watch = in_background(partial(self._watch, ledger), "watching the ledger")
         closing.callback(watch.cancel)
         return ledger
 

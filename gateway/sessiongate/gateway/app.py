@@ -48,6 +48,7 @@ from sessiongate.gateway.upstream.ledgers import LedgerCheck
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
 from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.rate_limited_log import RateLimitedLog
 from sessiongate.runtime.suggestion import as_question, shorten
@@ -110,7 +111,7 @@ def create_app(
                 if len(config.core_addresses) > 1:
                     found = {} if metrics is None else {"found": metrics.found_ledgers}
                     check = LedgerCheck(config.core_addresses, connect_to, **found)
-                    checking = asyncio.create_task(check.run())
+                    checking = in_background(check.run, "looking at the cores' ledgers")
                 with sampling:
                     yield
         finally:
@@ -184,7 +185,7 @@ async def open_view(
     replica = Replica(client.watch_sessions, staleness=staleness, clock=elapsed, cores=client.cores)
     tasks = [asyncio.create_task(replica.run())]
     if metrics is not None:
-        tasks.append(asyncio.create_task(metrics.follow(replica)))
+        tasks.append(in_background(partial(metrics.follow, replica), "measuring the copy"))
     try:
         yield ReplicaView(replica, direct)
     finally:

@@ -23,6 +23,7 @@ from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.sources.base import Source, SourceConfig
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.runtime.memory import FreeMemory
@@ -72,8 +73,10 @@ class Collector:
         await end_others(self._ledger, held, names)
         for runner in self._runners:
             await runner.restore(before.get(runner.name), held.get(runner.name, {}))
-        self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
-        self._tasks.append(asyncio.create_task(self._history.keep()))
+        self._tasks = [
+            in_background(each.run, f"reading source {each.name}") for each in self._runners
+        ]
+        self._tasks.append(in_background(self._history.keep, "keeping the history"))
 
     def observed(self, now: int) -> list[Interval]:
         """Return when sources were observed, as far as the ledger may not have it.

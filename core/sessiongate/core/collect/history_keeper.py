@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.ledger.base import Ledger
@@ -30,12 +31,8 @@ class HistoryKeeper:
         """Write every few seconds when sources were observed, and drop what is not kept."""
         while True:
             await asyncio.sleep(NOTE_EVERY)
-            try:
+            with suppress(LedgerError):  # a source that writes reports it
                 await self._note_and_trim()
-            except LedgerError:
-                pass  # a source that writes reports it
-            except Exception as error:  # else no time would count as observed from now on
-                log.error("the history cannot be kept up to date", exc_info=error)
 
     async def _note_and_trim(self) -> None:
         await self.note()

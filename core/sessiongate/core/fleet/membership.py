@@ -26,6 +26,7 @@ from sessiongate.core.ledger.postgresql.connection import (
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.suspects import SourceReader
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.elapsed import elapsed
 
 _T = TypeVar("_T")
@@ -104,7 +105,7 @@ class Membership:
 
     async def join(self) -> None:
         """Take the name; wait for a server that is away. Raises `LedgerError`."""
-        self._tasks.append(asyncio.create_task(self._watch()))
+        self._tasks.append(in_background(self._watch, "watching the ledger's server"))
         wait, most = _WAIT
         while True:
             try:
@@ -258,9 +259,8 @@ class Membership:
         self._free_since = self._free_since or now
         if self._is_second_choice(shard) and now - self._free_since < FORMER_FIRST:
             return False
-        if shard.former in (None, self._member.entry.name):
-            return True
-        return since is not None and now - since >= FORMER_FIRST
+        is_first = shard.former in (None, self._member.entry.name)
+        return is_first or (since is not None and now - since >= FORMER_FIRST)
 
     def _is_second_choice(self, shard: FleetShard) -> bool:
         """Return whether another stand-by has read all its sources, and this one has not."""

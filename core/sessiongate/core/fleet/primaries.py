@@ -40,10 +40,7 @@ class PrimaryWatch:
     async def run(self) -> None:
         """Look again and again."""
         while True:
-            try:
-                await self.look()
-            except Exception:
-                log.exception("looking for other servers of the ledger failed")
+            await self.look()
             await asyncio.sleep(_LOOK_EVERY)
 
     async def look(self) -> None:

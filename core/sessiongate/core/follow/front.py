@@ -17,6 +17,7 @@ from sessiongate.core.follow.shard import Connect, FollowedShard
 from sessiongate.core.follow.shown_shard import ShownShard
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1 import source_service_pb2
 
@@ -56,7 +57,10 @@ class Front:
 
     async def start(self) -> None:
         """Begin to serve what is followed."""
-        self._tasks = [asyncio.create_task(each) for each in (self._become_ready(), self._keep())]
+        self._tasks = [
+            asyncio.create_task(self._become_ready()),
+            in_background(self._keep, "looking for what is stale"),
+        ]
 
     def follow(
         self,

@@ -16,6 +16,7 @@ from sessiongate.gateway.http.response_tracker import CLOSED, ResponseTracker
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.limits import Limits
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.telemetry.correlation import current, from_headers
 
 # Answered under any load: they show others how the gateway is doing.
@@ -193,7 +194,7 @@ class Admission:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Give up requests that take too long."""
-        watch = asyncio.create_task(self._watch())
+        watch = in_background(self._watch, "checking the requests' time")
         try:
             yield
         finally:

@@ -16,6 +16,7 @@ from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.server.acceptor import Acceptor
 from sessiongate.gateway.server.http1 import PARTING, Http1
 from sessiongate.gateway.server.http1_response import FastAnswer
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.memory import give_back
 from sessiongate.runtime.rate_limited_log import RateLimitedLog
 from sessiongate.runtime.tls import ServerTls, server_context
@@ -58,7 +59,7 @@ class Worker:
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Serve until ``stopping`` is set, and responses in progress are finished or too slow."""
-        checking = asyncio.create_task(self._check())
+        checking = in_background(self._check, "checking the connections")
         self._acceptor.start()
         try:
             await stopping.wait()

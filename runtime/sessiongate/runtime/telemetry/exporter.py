@@ -16,6 +16,7 @@ from sessiongate.runtime.addresses import Address, parse_ip, split_host
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.listener import listen, real_address
 from sessiongate.runtime.tls import server_context
 
@@ -62,7 +63,7 @@ class Exporter:
     async def start(self) -> None:
         """Begin to answer."""
         self._listener.setblocking(False)
-        self._accepting = asyncio.create_task(self._accept())
+        self._accepting = in_background(self._accept, "accepting readers of metrics")
 
     async def stop(self) -> None:
         """Stop listening, even if `start` was not reached, and cut what is under way."""

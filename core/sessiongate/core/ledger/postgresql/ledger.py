@@ -25,6 +25,7 @@ from sessiongate.core.ledger.postgresql.starts import INSTANCE_BITS
 from sessiongate.core.ledger.postgresql.store import PostgresqlStore
 from sessiongate.core.ledger.postgresql.upkeep import Upkeep
 from sessiongate.core.ledger.rows import Changes
+from sessiongate.runtime.background import in_background
 from sessiongate.runtime.core_settings import DEFAULT_SHARD
 from sessiongate.runtime.telemetry.latency import Durations
 from sessiongate.v1.history_service_pb2 import PastSession
@@ -77,7 +78,7 @@ class PostgresqlLedger:
         """
         ledger = cls(LedgerPlace.parse(url), policy, now, shard=shard, core=core)
         opening(ledger)
-        ledger._watching = asyncio.create_task(ledger._watch())
+        ledger._watching = in_background(ledger._watch, "watching the ledger's server")
         try:
             wait, most = _WAIT
             while True:
