@@ -279,6 +279,21 @@ async def queued(ledger: SqliteLedger) -> None:
         await asyncio.sleep(0)
 
 
+def test_a_core_that_was_stopped_amid_an_observation_does_not_rest_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, timeout = Clock(monkeypatch), 3600.0
+    monkeypatch.setattr(collecting, "DUTY", 4)
+
+    async def test(scene: Scene) -> None:
+        await scene.source.step()
+        clock.ahead += 2 * timeout  # another observation has begun
+        async with asyncio.timeout(PATIENCE):
+            await scene.source.step()
+
+    run(test, timeout=timeout)
+
+
 def test_a_ledger_that_hangs_is_named_and_only_who_writes_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

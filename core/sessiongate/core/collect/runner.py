@@ -153,6 +153,8 @@ class Runner:
             got = type(observation).__name__
             raise SourceError(f"observe() must return an Observation, got {got}")
         took = elapsed() - requested
+        if took > self.config.timeout + LATENESS:
+            took = 0.0  # this process was stopped meanwhile: how long it took is not known
         pause = max(self.config.interval, min(took, self.config.timeout) * DUTY)
         following = elapsed() + pause + self.config.timeout + LATENESS
         await self._accept(observation, requested, following)
