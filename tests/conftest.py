@@ -79,19 +79,14 @@ def pytest_collection(session: pytest.Session) -> None:
             importlib.import_module(name)
 
 
-# Files with tests that wait for ten seconds and more.
-_LONG = {"test_age.py", "test_bounds.py", "test_clock.py", "test_demo_fleet.py", "test_disk.py"}
-_LONG |= {"test_files.py", "test_shards.py"}
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one of several processes begin with the longest tests.
+    """Let one of several processes begin with the tests that are marked as long.
 
     The others would have nothing to do while it waits, if it began with one at the end.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.path.name not in _LONG)
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 # What is imported and collected stays until the end. The garbage collector would go through all

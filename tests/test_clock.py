@@ -16,6 +16,8 @@ from tests.polling import eventually
 from tests.program import DATA, PATIENCE, ForkedProgram, Program
 from tests.servers import require
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600
 
 

@@ -15,12 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from demo.fleet import SHARDS
 from tests.closing import lasting
 from tests.program import BIN, PATIENCE, Program, run
 from tests.servers import free_port
 from tests.snippets import ROOT, examples
 from tests.test_demo import PATH, demo_folder
+
+pytestmark = pytest.mark.long
 
 HEADING = "See one"
 # What differs from one start to the next.

@@ -17,6 +17,8 @@ from tests.hanging import hanging_folder
 from tests.polling import eventually
 from tests.program import DATA, DOCUMENT, PATIENCE, Forked, ForkedProgram, Serving
 
+pytestmark = pytest.mark.long
+
 
 def status(program: Serving, path: str, login: str = "") -> int:
     headers = {"Authorization": login} if login else {}

@@ -37,6 +37,8 @@ from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
 from tests.snippets import texts
 from tests.test_operations import documented, is_of_a_shard
 
+pytestmark = pytest.mark.long
+
 # Seconds until a core that hangs is replaced; in fewer, one that works may just get no CPU.
 AFTER = 5.0
 STANDBYS, TAKEOVERS = "sessiongate_shard_standbys", "sessiongate_shard_takeovers_total"

@@ -25,6 +25,8 @@ from tests.gateway.programs import running_core
 from tests.gateway.reading import reading
 from tests.program import DATA, DOCUMENT, PATIENCE, Forked, Serving, channel
 
+pytestmark = pytest.mark.long
+
 REFERENCE: dict[str, Any] = json.loads((DATA / "sessions.json").read_text())["data"][0]
 MIB = 1 << 20
 LARGE = times(2, 5) * MIB

@@ -20,6 +20,8 @@ from tests.polling import eventually
 from tests.program import PATIENCE, Forked, ForkedProgram, Serving, channel
 from tests.servers import require
 
+pytestmark = pytest.mark.long
+
 BEFORE, MORE = 10, 3000  # sessions
 
 

@@ -15,6 +15,7 @@ from math import inf
 
 import grpc
 import httpx
+import pytest
 
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
@@ -27,6 +28,8 @@ from tests.gateway.programs import (
     worker_of,
 )
 from tests.relay import Relay, at_once
+
+pytestmark = pytest.mark.long
 
 STALENESS = 1.0
 LATE = 4.0
