@@ -178,6 +178,23 @@ def test_a_core_that_hangs_is_named_and_its_sessions_go_after_a_while() -> None:
     run(test, stale_after=4.0)
 
 
+def test_the_core_that_has_fallen_silent_is_named_and_not_the_one_that_follows() -> None:
+    async def test(stage: Fronted) -> None:
+        stage.front.follow({"one": await stage.core("a").serve(made("a", [1]))})
+        await stage.heard()
+        shard = stage.front.shards["one"]
+        stage.front.follow({"one": CoreToFollow("core-9", "127.0.0.1:1", 9)})
+        shard._name_silent()
+        assert stage.table.source("a").error.startswith("shard one: core core-1 (")
+        following = shard.following
+        assert following is not None
+        await _becomes(lambda: following.lost != "")
+        shard._name_silent()
+        assert stage.table.source("a").error.startswith("shard one: core core-9 (")
+
+    run(test)
+
+
 def test_another_core_at_the_address_of_one_that_is_gone_is_not_taken_for_it() -> None:
     async def test(stage: Fronted) -> None:
         gone, other = stage.core("a"), stage.core("b")

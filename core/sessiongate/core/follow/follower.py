@@ -95,6 +95,11 @@ class Follower:
         self._revision = 0  # what is shown of the core; 0 if that is not its state
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether it can be called, and something has come lately, or may still come."""
+        return not self.lost and elapsed() - self.heard_at < SILENT_AFTER
+
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.create_task(self._run())

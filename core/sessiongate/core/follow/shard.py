@@ -131,19 +131,18 @@ class FollowedShard:
 
     def _fall_silent(self) -> None:
         """Name the shard, unless something of it is about to be shown."""
-        now, follower = elapsed(), self.following or self.current
-        lost = "" if follower is None else follower.lost
-        is_copying = False
-        if self.moment is None and follower is not None and not lost:
-            is_copying = now - follower.heard_at < SILENT_AFTER
+        follower = self.following or self.current
+        is_copying = self.moment is None and follower is not None and follower.is_heard
         if self._lock.locked() or is_copying:
-            self._table.deadlines.set(self._fall_silent, now + _AGAIN)
+            self._table.deadlines.set(self._fall_silent, elapsed() + _AGAIN)
             return
         self._name_silent()
 
     def _name_silent(self) -> None:
-        """Name the shard, with why its core is not heard."""
-        follower = self.following or self.current
+        """Name the shard, with which core is not heard, and why."""
+        follower = self.following
+        if follower is None or (self.current is not None and follower.is_heard):
+            follower = self.current
         lost = "" if follower is None else follower.lost
         core = "the core" if follower is None else f"core {follower.core}"
         self._name(f"{core} is not heard: {lost or f'nothing has come for {SILENT_AFTER:g} s'}")
