@@ -308,6 +308,20 @@ def test_a_beat_does_not_wait_for_what_is_noted_of_many_sources(ledger: FleetLed
     asyncio.run(main())
 
 
+def test_a_core_that_stops_after_a_backup_was_restored_does_not_wait_for_itself(
+    ledger: FleetLedger, tmp_path: Path
+) -> None:
+    document = tmp_path / "app.json"
+    write_document(document, 2)
+    with FleetCore(ledger.url, "core-a", f"document:{document}?name=app") as core:
+        core.ids_in_time()
+        with ledger.engine.server.connect(dbname=ledger.database) as told:
+            told.execute("UPDATE sessiongate.shards SET claim = claim - 1, pid = 1")
+        core.process.terminate()
+        assert core.wait() == 0
+        assert "waiting until a core" not in core.output
+
+
 def test_a_core_that_stops_waits_for_a_stand_by_that_has_just_begun(
     ledger: FleetLedger, tmp_path: Path
 ) -> None:

@@ -128,9 +128,12 @@ class Fleet:
         found = self.standing_by(shard)
         return {each.name for each in found if each.observed is not None and not each.unreadable}
 
-    def can_hand_over(self, shard: FleetShard) -> bool:
-        """Return whether a core that stands by has read its sources, or none stands by."""
-        found = self.standing_by(shard)
+    def can_hand_over(self, shard: FleetShard, name: str) -> bool:
+        """Return whether another core than one stands by and has read its sources, or none does.
+
+        In a restored ledger, the one that is active may look like one that stands by.
+        """
+        found = [each for each in self.standing_by(shard) if each.name != name]
         return not found or any(each.observed is not None for each in found)
 
 

@@ -233,8 +233,8 @@ class Membership:
         with suppress(TimeoutError, LedgerError):
             async with asyncio.timeout(HAND_OVER):
                 await self.look()
-                shard, is_told = self._shard(), False
-                while shard and self._fleet and not self._fleet.can_hand_over(shard):
+                shard, is_told, name = self._shard(), False, self._member.entry.name
+                while shard and self._fleet and not self._fleet.can_hand_over(shard, name):
                     if not is_told:
                         log.warning("waiting until a core that stands by has read its sources")
                     shard, is_told = await self._next(), True
