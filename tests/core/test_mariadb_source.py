@@ -14,7 +14,7 @@ from sessiongate.core.sources.base import Observation, SourceConfig, SourceConfi
 from sessiongate.core.sources.mariadb import open_source
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
-from tests.core.observing import refusal, seen, until_same
+from tests.core.observing import hanging, refusal, seen, until_same
 from tests.mariadb import (
     PASSWORD,
     MariaDB,
@@ -101,6 +101,18 @@ def test_own_connection_is_shown_only_when_asked_for(server: MariaDB) -> None:
         async with opened(server, include_self="true") as source:
             (own,) = await seen(source, lambda found: len(found) == 1)
         assert own.session.user == "sessiongate"
+
+    asyncio.run(observe())
+
+
+def test_a_reading_connection_that_was_given_up_is_no_session(server: MariaDB) -> None:
+    async def observe() -> None:
+        async with opened(server) as source:
+            await only(source)
+            source._query = f"SELECT SLEEP({PATIENCE})"  # which the server does not stop at once
+            await hanging(source)
+            for _ in range(3):
+                assert not (await source.observe()).sessions
 
     asyncio.run(observe())
 

@@ -1,4 +1,4 @@
-"""The connections of acts are left out of what a server lists."""
+"""A source's own connections are left out of what its server lists."""
 
 from __future__ import annotations
 
@@ -53,5 +53,24 @@ def test_a_connection_that_was_closed_is_left_out_until_it_is_no_longer_listed()
         assert await read(1, 2) == [2]
         assert await read(2) == [2]
         assert await read(1) == [1], "the number is of another one"
+
+    asyncio.run(test())
+
+
+def test_a_connection_that_no_longer_reads_is_left_out_until_it_is_no_longer_listed() -> None:
+    own = OwnConnections()
+
+    async def read(*rows: int) -> list[int]:
+        return [*await own.left_out(rows, lambda row: row, elapsed())]
+
+    async def test() -> None:
+        own.reads(1)
+        assert await read(1, 2) == [2]
+        own.reads(3)
+        own.reads(3)
+        assert await read(1, 2, 3) == [2]
+        assert await read(1, 2) == [2]
+        assert await read(2) == [2]
+        assert await read(1, 3) == [1], "the number is of another one"
 
     asyncio.run(test())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from operator import is_
@@ -213,6 +215,21 @@ def test_the_source_shows_itself_only_when_asked_to(server: Postgres) -> None:
     with Watched(url(server), include_self="true") as watched:
         (session,) = watched.sessions()
     assert (session.user, session.application) == (SUPERUSER, "sessiongate")
+
+
+def test_a_reading_connection_that_was_given_up_is_no_session(server: Postgres) -> None:
+    with Watched(url(server)) as watched, server.connect() as looking:
+        watched.observe()
+        question = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sessiongate'"
+        ((backend,),) = looking.execute(question).fetchall()
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            watched.give_up()
+            shown = {each.native_id for each in watched.sessions()}
+            assert shown == {str(pid(looking))}
+            assert (backend,) in looking.execute(question).fetchall(), "the server still lists it"
+        finally:
+            os.kill(backend, signal.SIGCONT)
 
 
 def test_statements_only_where_asked_for(server: Postgres, clients: Clients) -> None:

@@ -103,7 +103,7 @@ class MariaDBSource:
         self._has_attributes = False
         self._processes: ProcessList | None = None
         self._innodb: InnoDB | None = None  # None if the server has no InnoDB
-        self._acts = OwnConnections(are_shown=include_self)
+        self._own = OwnConnections(are_shown=include_self)
 
     async def observe(self) -> Observation:
         """Return the current client connections. Raises `SourceError`, which names the server."""
@@ -127,7 +127,7 @@ class MariaDBSource:
         from sessiongate.core.sources.acts.mysql import aim  # only if that is allowed
 
         seen = None if self._processes is None else self._processes.stated(target.item)
-        return aim(self._acting, self._acts, seen, self._now, action, target)
+        return aim(self._acting, self._own, seen, self._now, action, target)
 
     async def close(self) -> None:
         """Log out: otherwise the server counts an aborted client."""
@@ -154,7 +154,7 @@ class MariaDBSource:
         async with limit_received(self._descriptor):
             rows = await fetch(driver, self._query, self._most)
         moment = self._now()
-        rows = await self._acts.left_out(rows, lambda row: (row[0], start), requested)
+        rows = await self._own.left_out(rows, lambda row: (row[0], start), requested)
         threads = await Threads.of(rows)
         if self._has_attributes and (unknown := await processes.unknown_clients(threads)):
             async with limit_received(self._descriptor):
@@ -190,6 +190,7 @@ class MariaDBSource:
         dialect = Dialect.of(decoded(version or b""), performance_schema=has_schema)
         await check_privilege(driver, self._endpoint)
         start = start_of(await fetch(driver, dialect.start))
+        self._own.reads((str(driver.thread_id()).encode(), start))
         self._has_attributes = has_schema and await _may_read(driver, _ATTRIBUTES.format(0))
         self._innodb = await self._opened_innodb(driver, dialect.lock_tables)
         self._query = dialect.query(

@@ -48,7 +48,9 @@ SET enable_nestloop = off;
 SET bytea_output = hex;
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_addr()),
  inet_server_port(), pg_size_bytes(current_setting('track_activity_query_size')),
- current_setting('server_encoding')
+ current_setting('server_encoding'),
+ a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint
+FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
 """
 
 # Times are in microseconds since the epoch, as the server stores them. If this role may
@@ -139,7 +141,7 @@ class PostgreSQLSource:
             most=most,
         )
         self._backends: Backends | None = None
-        self._acts = OwnConnections(are_shown=include_self)
+        self._own = OwnConnections(are_shown=include_self)
 
     async def observe(self) -> Observation:
         """Return the current client backends. Raises `SourceError`, which names the server."""
@@ -153,14 +155,15 @@ class PostgreSQLSource:
             raise SourceError(f"{self._endpoint}: {error}") from None
         if self._backends is None or self._backends.reached != reached:
             self._backends = Backends(self._service, reached)
-        rows = await self._acts.left_out(answer.rows, _pid_and_start, requested)
+        self._own.reads(self._client.setup_answer.rows[0][-2:])
+        rows = await self._own.left_out(answer.rows, _pid_and_start, requested)
         return await self._backends.read(rows)
 
     def aim(self, action: Action, target: Target) -> AbstractAsyncContextManager[Strike]:
         """Aim at a backend."""
         from sessiongate.core.sources.acts.postgresql import aim  # only if that is allowed
 
-        return aim(self._acting, self._acts, self._database, self._timeout, action, target)
+        return aim(self._acting, self._own, self._database, self._timeout, action, target)
 
     async def close(self) -> None:
         """Close the connection."""

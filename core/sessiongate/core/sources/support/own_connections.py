@@ -1,4 +1,4 @@
-"""The connections of a source's own acts: they are no sessions, so they are not listed."""
+"""A source's own connections, which it acts or has read by: they are no sessions."""
 
 from __future__ import annotations
 
@@ -33,11 +33,26 @@ class OwnConnection:
 
 
 class OwnConnections:
-    """Leaves the connections of acts out of what a server lists."""
+    """Leaves a source's own connections out of what its server lists."""
 
     def __init__(self, *, are_shown: bool = False) -> None:
         self._are_shown = are_shown
         self._connections: list[OwnConnection] = []
+        self._reader: OwnConnection | None = None
+
+    def reads(self, ident: Hashable) -> None:
+        """Note by what the server lists the connection that reads it.
+
+        The one before was closed, perhaps amid an answer: the server may notice that late.
+        """
+        reader = self._reader
+        if self._are_shown or (reader is not None and ident in reader.idents):
+            return
+        if reader is not None:
+            reader.closed = elapsed()
+        self._reader = OwnConnection()
+        self._reader.know(ident)
+        self._connections.append(self._reader)
 
     @contextmanager
     def opening(self) -> Iterator[OwnConnection]:

@@ -102,7 +102,7 @@ class Reached(NamedTuple):
     def of(cls, answer: QueryResult) -> Reached:
         """Read the result of the set-up query. Raises `SourceError` if it is invalid."""
         try:
-            ((start, address, its_port, size, encoding),) = answer.rows
+            ((start, address, its_port, size, encoding, *_),) = answer.rows
             reached = cls(
                 start=float(start or b""),
                 address=None if address is None else read_address(address),
