@@ -10,7 +10,7 @@ from tests.model.server import Server, Session
 from tests.model.tables import Transaction
 
 
-@means("SELECT to_regclass(%s)")
+@means("SELECT to_regclass(%s) FROM pg_namespace LIMIT 1")
 def _is_there(server: Server, session: Session, tx: Transaction, values: Any) -> Any:
     return [("version" if tx.row("version", ONLY) else None,)]
 

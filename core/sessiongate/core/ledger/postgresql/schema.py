@@ -116,6 +116,10 @@ _INDEXES = (
     "runs_by_end ON runs (end_time)",
 )
 
+# Within a transaction, the server learns of tables that others have made meanwhile only as it opens
+# one of its own; the name alone it would look up in what it remembers.
+_FIND = "SELECT to_regclass(%s) FROM pg_namespace LIMIT 1"
+
 
 def require_tables(connection: LedgerConnection) -> None:
     """Make the tables if there are none. Raises `LedgerError` if they are too new, or cannot be.
@@ -150,7 +154,7 @@ def require_tables(connection: LedgerConnection) -> None:
 
 def _are_there(connection: LedgerConnection) -> bool:
     """Return whether nothing is to be made. Raises `LedgerError` if the tables are too new."""
-    found = connection.execute("SELECT to_regclass(%s)", f"{SCHEMA}.version").fetchone()
+    found = connection.execute(_FIND, f"{SCHEMA}.version").fetchone()
     return found != (None,) and _version(connection) >= TABLES_VERSION
 
 
@@ -162,7 +166,7 @@ def _version(connection: LedgerConnection) -> int:
 
 
 def _require(connection: LedgerConnection) -> None:
-    found = connection.execute("SELECT to_regclass(%s)", f"{SCHEMA}.version").fetchone()
+    found = connection.execute(_FIND, f"{SCHEMA}.version").fetchone()
     if found == (None,):
         _create(connection)
     number = _version(connection)
