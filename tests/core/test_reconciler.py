@@ -321,6 +321,78 @@ def test_the_earlier_observation_ends_the_sessions_of_one_that_was_written_in_pa
     run(test)
 
 
+def test_sessions_are_replaced_in_parts_whatever_else_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.take(scene.server, [*map(seen, "abcdef")])
+        sizes, show = [], scene.table.show
+
+        def watched(*changes: Any) -> Any:
+            sizes.append(len(scene.table))
+            return show(*changes)
+
+        monkeypatch.setattr(scene.table, "show", watched)
+        changed = [Observed(key, seen(key, user="u").session) for key in "abc"]
+        await scene.take(scene.server, [*changed, *map(seen, "xyz")])
+        assert len(sizes) == 5, "9 changes in parts of 2"
+        assert {*sizes} <= {6, 7}, "as many end as begin, and none before"
+        assert [row.id for row in scene.table.following(0, 9)] == [1, 2, 3, 7, 8, 9]
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_was_replaced_in_part_is_found_by_the_next_observation(
+    monkeypatch: pytest.MonkeyPatch, *, is_restarted: bool
+) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.take(scene.proxy, [item("proxy", 0), item("proxy", 1)])
+        await scene.take(scene.server, [item("server", 0), item("server", 1), *map(seen, "ab")])
+        renamed = Observed("c", seen("c").session, former="b")
+        after = [seen("x"), renamed, *map(seen, "yz")]
+        with monkeypatch.context() as patch:
+            refuse_second_record(patch, scene)
+            with pytest.raises(LedgerError):
+                await scene.take(scene.server, after)
+        held = (await scene.ledger.held())["server"]
+        ids = {*map(id_of, held.values())}
+        assert (len(ids), {6, 7} & ids) == (4, {6, 7}), "one has ended, and one begun"
+        assert {row.id for row in scene.table.following(0, 9)} == {1, 2} | ids
+        if is_restarted:
+            scene = Scene(scene.ledger)
+            await scene.server.restore(None, held)
+        await scene.take(scene.server, after)
+        shown = [row.id for row in scene.table.following(0, 9) if row.id > 2]
+        assert shown == [6, 7, 8, 9]
+        held = (await scene.ledger.held())["server"]
+        found = {key: id_of(place) for key, place in held.items()}
+        assert found == {"c": 6, "x": 7, "y": 8, "z": 9}
+        for ended, proxy in ((3, [1]), (4, [2]), (5, [])):
+            past = await scene.ledger.one(ended)
+            assert past is not None
+            assert past.HasField("end_time")
+            is_known = ended not in ids or not is_restarted
+            assert [*past.session.downstream_ids] == (proxy if is_known else [])
+
+    run(test)
+
+
+def test_what_a_restart_of_the_server_ended_is_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        items = [*map(seen, "abcdef")]
+        await scene.server.take(Observation(items, incarnation=1000.0), elapsed())
+        refuse_second_record(monkeypatch, scene)
+        after = [Observed(each.key, seen(each.key).session) for each in items[3:]]
+        await scene.server.take(Observation(after, incarnation=2000.0), elapsed())
+        held = (await scene.ledger.held())["server"]
+        assert {key: id_of(place) for key, place in held.items()} == {"d": 7, "e": 8, "f": 9}
+
+    run(test)
+
+
 def test_an_id_that_is_requested_is_given_whatever_comes_before() -> None:
     async def test(scene: Scene) -> None:
         wanted = Observed("c", seen("c", native_id="3").session, stated_id=1)

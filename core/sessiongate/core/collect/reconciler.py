@@ -1,7 +1,7 @@
 """One source's observations, written to the ledger and then shown in the table.
 
-Only what differs from the observation before costs time. It is written to the ledger in one
-transaction, then made visible. A source that has nothing to write waits for no disk. No
+Only what differs from the observation before costs time. It is written to the ledger, then made
+visible, in parts of one transaction each. A source that has nothing to write waits for no disk. No
 session is lost because of what could not be read: members keep their last known values, and
 while a session's key cannot be read, all known sessions stay until they are stale.
 """
@@ -22,15 +22,13 @@ from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.endings import Endings
 from sessiongate.core.collect.incarnation import Incarnation
-from sessiongate.core.collect.plan import SourcePlan
+from sessiongate.core.collect.plan import Change, PlanPart, SourcePlan
 from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.step import Entry
-from sessiongate.core.ledger.past import Opening
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Target
 from sessiongate.core.sources.support.pacing import Pace, ahead, in_order, kept, mapped
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
 
 log = logging.getLogger(__name__)
@@ -188,34 +186,34 @@ class Reconciler:
         awaited = {*await kept(plan.fresh.__contains__, blocking, pace)} - blockers.keys()
         late: dict[str, Observed] = {}  # sessions that wait for some of those
         self._is_interrupted = True
-        async with aclosing(ahead(plan.parts(), self._openings)) as parts:
-            async for part, openings in parts:
-                ids = await self._write(part, openings, incarnation)
-                opened = zip(openings, ids, strict=True)
+        prepared = partial(self._prepared, plan)
+        async with aclosing(ahead(plan.parts(shown_source.held), prepared)) as parts:
+            async for _, part in parts:
+                ids = await self._write(part, incarnation)
+                opened = zip(part.opened, ids, strict=True)
                 new = await kept(lambda pair: pair[0].key in blocking, opened, pace)
                 found = {opening.key: ident for opening, ident in new}
                 blockers |= found
                 awaited -= found.keys()
-                shown = chain(part.fresh.items(), again.items())
+                shown = chain(part.fresh(), again.items())
                 late |= await waiting_for(awaited, shown, pace)
-                entries = chain(part.entries(openings, ids, shown_source.held), self._same(again))
+                entries = chain(part.entries(ids, shown_source.held), self._same(again))
                 await shown_source.show(entries, blockers, pace)
                 again = {}
         await shown_source.show(self._same(late), blockers, pace)
         self._is_interrupted = False
 
-    async def _openings(self, plan: SourcePlan) -> Sequence[Opening]:
-        """Return what the ledger is told of the new sessions, in the order of ``plan.fresh``."""
-        openings: list[Opening] = []
-        pace = Pace()
-        untrack(openings)
-        held, now = self._shown_source.held, self._now
-        for key, item in plan.fresh.items():
-            if plan.opens(key, held):
-                openings.append(self._shown_source.preparation.opening(key, item, now))
-                if pace.is_due:
-                    await pace.rest()
-        return openings
+    async def _prepared(self, plan: SourcePlan, changes: Iterator[Change]) -> PlanPart:
+        """Prepare a part of a plan."""
+        shown_source = self._shown_source
+        opening = partial(shown_source.preparation.opening, now=self._now)
+        closing = partial(
+            self._endings.closing,
+            replaced=plan.replaced,
+            observed_at=self._observed_at,
+            continues=self._continues,
+        )
+        return await PlanPart.of(plan, changes, shown_source.held, opening, closing)
 
     async def _plan(
         self,
@@ -248,18 +246,12 @@ class Reconciler:
                     former[key] = item.former
             ended = [key for key in ended if key in free]
             missing = [key for key in missing if key in free]
-        gone = [*ended, *filter(held.__contains__, found.fresh)] if replaced else ended
-        closing = partial(
-            self._endings.closing,
-            replaced=replaced,
-            observed_at=self._observed_at,
-            continues=self._continues,
-        )
-        closed = await mapped(closing, gone, pace)
         stated = await kept(lambda pair: pair[1].stated_id is not None, new, pace)
-        is_divisible = not (closed or former or stated)
-        plan = SourcePlan(found.fresh, former, ended, closed, bool(replaced), is_divisible)
-        return plan, missing
+        # A restart is written as a whole: what is left of it would count as sessions that go on.
+        # So are ids that are requested: they have precedence over numbers.
+        is_divisible = not (replaced or stated)
+        begin = len(new) - len(former)
+        return SourcePlan(found.fresh, former, ended, begin, replaced, is_divisible), missing
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
         """Return the keys that an incomplete observation lacks and that are stale."""
@@ -279,31 +271,29 @@ class Reconciler:
             if index < over or max(time, self._began) <= oldest
         ]
 
-    async def _write(
-        self, plan: SourcePlan, openings: Sequence[Opening], incarnation: float | None
-    ) -> Sequence[int]:
-        """Write a plan to the ledger; return the ids of its ``openings``."""
-        known, held = self._incarnation, self._shown_source.held
+    async def _write(self, part: PlanPart, incarnation: float | None) -> Sequence[int]:
+        """Write a part of a plan to the ledger; return the ids of what it opens."""
+        known = self._incarnation
         drifted = known.has_drifted(incarnation)
         ids: Sequence[int] = ()
-        if openings or plan.closed or drifted or plan.former or known.is_elsewhere:
+        if part.opened or part.closed or part.rekeyed or drifted or known.is_elsewhere:
             self.is_writing = True
             try:
                 ids = await self._ledger.record(
                     self._name,
-                    opened=openings,
-                    closed=plan.closed,
+                    opened=part.opened,
+                    closed=part.closed,
                     incarnation=incarnation if drifted else None,
-                    rekeyed={key: id_of(held[former]) for key, former in plan.former.items()},
+                    rekeyed=part.rekeyed,
                     place=known.place if known.is_elsewhere else None,
                     observed=self._endings.moment,
                 )
             finally:
                 self.is_writing = False
-            if known.is_moved and plan.closed:
+            if known.is_moved and part.closed:
                 log.warning(
                     "source %s is read from another place: ended %d sessions of %s",
-                    *(self._name, len(plan.closed), known.former_place),
+                    *(self._name, len(part.closed), known.former_place),
                 )
             known.former_place = known.place
         known.take(incarnation, is_written=drifted)
