@@ -49,6 +49,7 @@ class Scene:
         context = CollectorContext(
             self.table, ledger, Links(), FreeMemory(), 30, 65_536, time.time_ns
         )
+        self.terminations = context.terminations
         self.proxy, self.server = (
             Reconciler(SourceConfig.parse(f"synthetic:?name={name}"), context)
             for name in ("proxy", "server")
@@ -374,6 +375,26 @@ def test_what_was_replaced_in_part_is_found_by_the_next_observation(
             assert past.HasField("end_time")
             is_known = ended not in ids or not is_restarted
             assert [*past.session.downstream_ids] == (proxy if is_known else [])
+
+    run(test)
+
+
+def test_how_a_session_ended_is_written_also_if_that_failed_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        refuse_second_record(monkeypatch, scene)
+        first, set_back = 20 * 10**9, 10 * 10**9
+        await scene.server.take(Observation([seen("a", connected=1)]), elapsed(), first)
+        await scene.server.take(Observation([seen("a", connected=1)]), elapsed(), set_back)
+        scene.terminations.note(1, "an operator")
+        with pytest.raises(LedgerError):
+            await scene.server.take(Observation(()), elapsed(), set_back)
+        await scene.server.take(Observation(()), elapsed(), set_back)
+        past = await scene.ledger.one(1)
+        assert past is not None
+        assert past.ended_by == "an operator"
+        assert past.end_time.ToNanoseconds() == first, "it was seen then"
 
     run(test)
 

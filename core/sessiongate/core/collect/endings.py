@@ -36,9 +36,10 @@ class Endings:
     def observe(self, moment: int) -> None:
         """Note that an observation was received at a moment, in ns since the epoch."""
         if moment < self.moment:
-            for place in self._shown_source.held.values():
-                ident = id_of(place)
-                self._seen_until[ident] = max(self.moment, self._seen_until.get(ident, 0))
+            self._seen_until = {
+                (ident := id_of(place)): max(self.moment, self._seen_until.get(ident, 0))
+                for place in self._shown_source.held.values()
+            }
         self.moment = moment
 
     def closing(
@@ -66,7 +67,7 @@ class Endings:
             reason, seen = EndReason.END_REASON_TERMINATED, None
         closing = Closing(
             *(ident, time_of(place), last, reason, seen, longest),
-            not_before=self._seen_until.pop(ident, 0),
+            not_before=self._seen_until.get(ident, 0),
             ended_by=by if reason == EndReason.END_REASON_TERMINATED else None,
         )
         untrack(closing)

@@ -30,6 +30,9 @@ class Terminations:
         self._noted.pop(ident, None)
 
     def by(self, ident: int) -> str | None:
-        """Return who had a session terminated that has ended; None if nobody did. Forget it."""
-        by, until = self._noted.pop(ident, (None, 0.0))
+        """Return who had a session terminated that has ended; None if nobody did.
+
+        It is asked again if that could not be written.
+        """
+        by, until = self._noted.get(ident, (None, 0.0))
         return by if self._clock() < until else None
