@@ -205,6 +205,8 @@ def test_sessions_stated_again_are_compared_by_object_and_not_looked_at() -> Non
 
 
 def test_no_search_for_garbage_visits_each_session_or_change() -> None:
+    count = 2000
+
     def linked(number: int) -> Observed:
         client, server = ("10.0.0.1", number), ("10.0.0.2", 5432)
         opened = (TcpLink(client=("10.0.0.2", number), server=("10.0.0.3", 3306)),)
@@ -219,9 +221,9 @@ def test_no_search_for_garbage_visits_each_session_or_change() -> None:
     async def main() -> None:
         async with reconcilers("s") as (table, [source], _):
             before = searched()
-            await source.take(Observation([*map(linked, range(MANY))]), elapsed())
-            await source.take(Observation([*map(linked, range(MANY // 2, 2 * MANY))]), elapsed())
-            assert len(table) == 3 * MANY // 2
-            assert searched() - before < MANY / 10
+            await source.take(Observation([*map(linked, range(count))]), elapsed())
+            await source.take(Observation([*map(linked, range(count // 2, 2 * count))]), elapsed())
+            assert len(table) == 3 * count // 2
+            assert searched() - before < count / 10
 
     asyncio.run(main())
