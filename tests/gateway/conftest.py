@@ -77,6 +77,13 @@ def fleet(fleet_gateway: Gateway) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def walker(fleet_gateway: Gateway, fleet: httpx.Client) -> Iterator[httpx.Client]:
+    """Open a client that asks for hundreds of documents, each only once, after `fleet`'s wait."""
+    with client_of(fleet_gateway, again=False) as client:
+        yield client
+
+
 @pytest.fixture
 def scripted() -> Iterator[tuple[ScriptedCore, str]]:
     """Serve a core that tests script; yield it and its address."""

@@ -39,14 +39,14 @@ def links_in(value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_every_link_of_every_document_is_answered(fleet: httpx.Client, start: str) -> None:
+def test_every_link_of_every_document_is_answered(walker: httpx.Client, start: str) -> None:
     base = "http://localhost:8989"
     found, ahead = {base + start}, [base + start]
     documents = 0
     while ahead:
         link = ahead.pop()
         assert link.startswith(base)
-        answer = fleet.get(fleet.base_url.copy_with(raw_path=link.removeprefix(base).encode()))
+        answer = walker.get(walker.base_url.copy_with(raw_path=link.removeprefix(base).encode()))
         assert answer.status_code == 200, link
         documents += 1
         if answer.headers["content-type"].startswith("application/vnd.api+json"):

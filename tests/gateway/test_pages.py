@@ -76,29 +76,29 @@ def test_the_last_page_that_may_be_asked_for_is_empty(
 @FEW
 @given(question=questions, size=st.integers(1, SIZE + 5))
 def test_pages_by_number_are_the_plain_list_cut(
-    fleet: httpx.Client, question: dict[str, str], size: int
+    walker: httpx.Client, question: dict[str, str], size: int
 ) -> None:
-    whole = plain(ask(fleet, f"/v1/sessions?{urlencode(question)}"))
+    whole = plain(ask(walker, f"/v1/sessions?{urlencode(question)}"))
     path = f"/v1/sessions?{urlencode({**question, 'page[size]': size})}"
     link: str | None = path
     pages: list[list[dict[str, Any]]] = []
     before: str | None = None
     while link is not None:
-        document = ask(fleet, link)
+        document = ask(walker, link)
         links = document["links"]
         assert document["meta"]["total"] == len(whole)
         assert links.get("prev") == before
-        assert plain(ask(fleet, links["self"])) == plain(document)
+        assert plain(ask(walker, links["self"])) == plain(document)
         pages.append(plain(document))
         before, link = links["self"], links.get("next")
     assert [item for page in pages for item in page] == whole
     assert all(len(page) == size for page in pages[:-1])
-    first = ask(fleet, path)
-    assert plain(ask(fleet, first["links"]["first"])) == pages[0]
-    assert plain(ask(fleet, first["links"]["last"])) == pages[-1]
-    behind = ask(fleet, f"{path}&page[number]={len(pages) + 3}")
+    first = ask(walker, path)
+    assert plain(ask(walker, first["links"]["first"])) == pages[0]
+    assert plain(ask(walker, first["links"]["last"])) == pages[-1]
+    behind = ask(walker, f"{path}&page[number]={len(pages) + 3}")
     assert behind["data"] == []
-    assert plain(ask(fleet, behind["links"]["prev"])) == pages[-1]
+    assert plain(ask(walker, behind["links"]["prev"])) == pages[-1]
 
 
 @FEW
@@ -108,16 +108,16 @@ def test_pages_by_number_are_the_plain_list_cut(
     backwards=st.booleans(),
 )
 def test_pages_by_cursor_are_the_plain_list_cut(
-    fleet: httpx.Client, question: dict[str, str], size: int, backwards: bool
+    walker: httpx.Client, question: dict[str, str], size: int, backwards: bool
 ) -> None:
-    whole = plain(ask(fleet, f"/v1/sessions?{urlencode(question)}"))
+    whole = plain(ask(walker, f"/v1/sessions?{urlencode(question)}"))
     start = {"page[before]": str(2**64 - 1)} if backwards else {"page[after]": "1"}
     if not backwards:
         whole = [item for item in whole if item["id"] != "1"]
     link: str | None = f"/v1/sessions?{urlencode({**question, 'page[size]': size, **start})}"
     seen: list[dict[str, Any]] = []
     while link is not None:
-        document = ask(fleet, link)
+        document = ask(walker, link)
         page = plain(document)
         assert [item["meta"]["page"]["cursor"] for item in document["data"]] == [
             item["id"] for item in page
@@ -135,14 +135,14 @@ def test_pages_by_cursor_are_the_plain_list_cut(
     backwards=st.booleans(),
 )
 def test_small_collections_page_by_cursor_too(
-    fleet: httpx.Client, kind: str, size: int, backwards: bool
+    walker: httpx.Client, kind: str, size: int, backwards: bool
 ) -> None:
-    whole = [item["id"] for item in ask(fleet, f"/v1/{kind}")["data"]]
+    whole = [item["id"] for item in ask(walker, f"/v1/{kind}")["data"]]
     start = {"page[before]": "\U0010ffff"} if backwards else {"page[after]": ""}
     link: str | None = f"/v1/{kind}?{urlencode({'page[size]': size, **start})}"
     seen: list[str] = []
     while link is not None:
-        document = ask(fleet, link)
+        document = ask(walker, link)
         ids = [item["id"] for item in document["data"]]
         seen = [*ids, *seen] if backwards else [*seen, *ids]
         link = document["links"]["prev" if backwards else "next"]
