@@ -13,8 +13,8 @@ from sessiongate.core.ledger.postgresql.tables import PostgresqlTables
 from tests.core.engines import Engine
 
 COLUMNS = ", ".join(f'p."{name}"' for name in PAST)
-ROWS = 150_000
-MOST = 40 << 20  # bytes: all rows take 90 MiB
+ROWS = 60_000
+MOST = 16 << 20  # bytes: all rows take 36 MiB
 
 
 def test_an_answer_that_is_read_to_its_end_is_not_held_at_once(engine: Engine) -> None:
