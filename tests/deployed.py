@@ -10,10 +10,16 @@ from typing import Any
 import yaml
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
-COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def _read(path: Path) -> list[Any]:
+    """Read a file's documents by libyaml: each process that collects tests reads all of them."""
+    return [*yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader)]
+
+
+[COMPOSE] = _read(DEPLOY / "compose" / "compose.yaml")
 MANIFESTS: dict[Path, list[dict[str, Any]]] = {
-    path: [*yaml.safe_load_all(path.read_text(encoding="utf-8"))]
-    for path in sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
+    path: _read(path) for path in sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
 }
 OURS = "sessiongate"  # the image, and the command
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from compose_spec import PyCompose
 from kubernetes_validate import utils as kubernetes
 from typer.core import TyperGroup
 
@@ -29,6 +28,8 @@ def validated(document: dict[str, Any]) -> None:
 
 
 def test_the_compose_file_follows_its_schema() -> None:
+    from compose_spec import PyCompose  # late: it takes long, in each process that collects tests
+
     def validate(document: dict[str, Any]) -> None:
         PyCompose.from_yaml(yaml.safe_dump(document)).validate()
 
