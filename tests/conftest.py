@@ -18,7 +18,7 @@ from httpx._transports import default as transports
 from hypothesis import settings
 
 from tests import scratch
-from tests.faults.scale import times
+from tests.faults.scale import FULL, times
 from tests.server_data import making_data_once
 from tests.servers import PATIENCE
 
@@ -34,8 +34,11 @@ scratch.keep_files_in_memory()
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # How long an example takes says more about the machine than about the program. With
-# FAULTS=full there are many more examples, unless a test says how many it needs.
-settings.register_profile("untimed", deadline=None, max_examples=times(25, 1000))
+# FAULTS=full there are many more examples, unless a test says how many it needs, and other ones
+# each time. Every short run has the same: what it finds is due to a change, or can be seen again.
+settings.register_profile(
+    "untimed", deadline=None, max_examples=times(25, 1000), derandomize=not FULL
+)
 settings.load_profile("untimed")
 
 # A new client of httpx reads the certificates of all authorities, in 25 ms of CPU, also for plain
