@@ -5,17 +5,15 @@ To change them, edit tests/data/npm/package.json and run ``npm install --package
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.kept import kept
 from tests.program import PATIENCE
 
 _DECLARED = Path(__file__).parent / "data" / "npm"
@@ -31,17 +29,13 @@ def node_modules() -> Path:
     """Return the folder of the installed packages; skip the test if there is no Node.js."""
     if not (shutil.which("npm") and shutil.which("node")):
         pytest.skip("there is no Node.js here")
-    lock = (_DECLARED / "package-lock.json").read_bytes()
-    folder = Path(sys.prefix) / "npm" / hashlib.sha256(lock).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w", encoding="utf-8") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # other processes of this run want them too
-        if not (folder / "complete").exists():
-            shutil.copytree(_DECLARED, folder, dirs_exist_ok=True)
-            with tempfile.TemporaryDirectory() as cache:
-                run("npm", "ci", *_QUIET, "--cache", cache, cwd=folder, timeout=5 * PATIENCE)
-            (folder / "complete").touch()
-    return folder / "node_modules"
+    return kept("npm", (_DECLARED / "package-lock.json").read_bytes(), _install) / "node_modules"
+
+
+def _install(folder: Path) -> None:
+    shutil.copytree(_DECLARED, folder, dirs_exist_ok=True)
+    with tempfile.TemporaryDirectory() as cache:
+        run("npm", "ci", *_QUIET, "--cache", cache, cwd=folder, timeout=5 * PATIENCE)
 
 
 def run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib import import_module
@@ -18,11 +19,13 @@ import pytest
 from sessiongate.gateway.jsonapi.document import dump
 from tests.gateway.fleet import SERVICES, SIZE, write_fleet
 from tests.gateway.programs import LONG, ROOT
+from tests.kept import kept
 from tests.node import node_modules, run
 from tests.program import BIN, Forked
 from tests.snippets import texts
 
 PACKAGE = "sessiongate_client"
+PROJECT = ROOT / "pyproject.toml"
 
 Part = Callable[[str], Any]
 
@@ -48,26 +51,32 @@ def timeless(document: Any) -> Any:
     return document
 
 
+def install_generator(folder: Path) -> None:
+    """Install what makes clients in Python."""
+    tools = folder / "venv"
+    run(BIN / "uv", "venv", "--quiet", "--clear", "--python", sys.executable, tools, cwd=folder)
+    run(
+        *(BIN / "uv", "pip", "install", "--quiet", "--compile-bytecode"),
+        *("--python", tools / "bin" / "python", "--group", f"{PROJECT}:clients"),
+        cwd=folder,
+    )
+
+
 @pytest.fixture(scope="module")
 def part(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
     """Yield a function that imports a module of the Python client.
 
     Its generator needs an older Typer than the command does, so it is installed separately.
     """
+    declared = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["dependency-groups"]["clients"]
+    tools = kept("clients", json.dumps(declared).encode(), install_generator) / "venv" / "bin"
     folder = tmp_path_factory.mktemp("python")
-    tools = folder / "venv"
-    run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, tools, cwd=folder)
     run(
-        *(BIN / "uv", "pip", "install", "--quiet", "--python", tools / "bin" / "python"),
-        *("--group", f"{ROOT / 'pyproject.toml'}:clients"),
-        cwd=folder,
-    )
-    run(
-        *(tools / "bin" / "openapi-python-client", "generate", "--fail-on-warning"),
+        *(tools / "openapi-python-client", "generate", "--fail-on-warning"),
         *("--url", f"{url}/v1/openapi.json", "--meta", "none", "--output-path", folder / PACKAGE),
         cwd=folder,
         # It formats its output with the ruff that it installs.
-        PATH=f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
         NO_PROXY="127.0.0.1",
     )
     with pytest.MonkeyPatch.context() as patch:
