@@ -63,7 +63,7 @@ class Fleet:
         self.save()
         self._births = 0
         self._told: dict[int, tuple[str, str, int]] = {}  # what each id is of
-        # Whose each start is, by its number: a pen's that has claimed by it, or still a life's.
+        # Whose each start is, by its number: a pen's by which something was shown, or a life's.
         self._starts: dict[int, object] = {}
         self._ids: dict[int, int] = {}  # the id of what was shown, by its start
         self._may_rename = False  # the server has lost something
@@ -140,6 +140,8 @@ class Fleet:
 
     def show(self, program: Program) -> None:
         """Note what a core shows: an id is of one session for ever, a session keeps its id."""
+        if (pen := program.machine.pen) is not None:
+            self._starts[pen.instance] = pen
         for (source, key), (begun, ident) in program.machine.memory.items():
             self._tell(ident, (source, key, begun))
             known = self._ids.setdefault(begun, ident)
@@ -167,7 +169,7 @@ class Fleet:
         for number in transaction.told_starts:
             owner = self._starts.get(number, life)
             assert owner in (life, life.pen), f"{life.program.name} starts as {number} again"
-            self._starts[number] = life.pen
+            self._starts.setdefault(number, life)
         changed = {table for table, _ in transaction.changed}
         is_claimed = transaction.claim is not None
         assert is_claimed or changed.isdisjoint(_CLAIMED), f"{life.program.name} has no claim"

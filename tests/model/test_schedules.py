@@ -155,6 +155,45 @@ def test_no_id_is_given_again_that_was_seen_while_the_pen_was_asked_for() -> Non
             fleet.run(0.1)
 
 
+def test_a_core_that_hangs_after_it_has_made_the_tables_anew_is_ended() -> None:
+    for moment in range(20):  # its pen is there before its entry in the fleet, or after
+        with closing(Fleet({"east": 2}, (1.0, 1.0), Random(1))) as fleet:
+            cut = "UPDATE shards SET claim"
+            first, other = _first_to_fail(fleet, cut, lambda program: program.link.cut())
+            other.kill()
+            fleet.run(0.1 * moment)
+            fleet.lose()
+            fleet.server.machine.call_soon(fleet.server.drop)
+            first.link.heal()
+            while not first.is_showing:
+                fleet.run(0.01)
+            first.machine.is_paused = True
+
+            fleet.manage_with(other)
+
+
+def test_a_core_that_was_stopped_as_it_made_its_shard_joins_if_that_is_lost() -> None:
+    with closing(Fleet({"east": 1, "west": 1}, (1.0, 1.0), Random(1))) as fleet:
+        _, west = fleet.programs
+
+        def stop() -> None:
+            west.machine.is_paused = True
+
+        def stop_at_commit() -> None:
+            west.trap = "COMMIT", stop
+
+        west.trap = "INSERT INTO shards", stop_at_commit
+        while not west.machine.is_paused:
+            fleet.run(0.01)
+        fleet.run(2.0)
+        fleet.lose()
+        fleet.connect("orders", "k")
+        fleet.server.machine.call_soon(fleet.server.drop)
+        fleet.run(3.0)
+
+        fleet.make_peace()
+
+
 def _first_to_fail(
     fleet: Fleet, statement: str, fail: Callable[[Program], None]
 ) -> tuple[Program, Program]:

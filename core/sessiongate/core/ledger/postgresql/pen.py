@@ -261,7 +261,10 @@ class Pen:
                         "is a copy that is not complete: run sessiongate ledger copy again"
                     )
                 if self._core:  # before: a core that hangs is ended by what is stated of it
-                    connection.execute(_STATE, *connection.backend, self._core)
+                    mine = *connection.backend, self._core
+                    if not connection.execute(_STATE, *mine).rowcount:  # the tables are new
+                        missing = connection.error("does not have this core's entry yet")
+                        raise LedgerAwayError(str(missing))
                 self._take_lock(connection)
                 self._mine = {connection.backend}
                 with connection.transaction():

@@ -203,7 +203,10 @@ def _create(connection: LedgerConnection) -> None:
 
 
 def shard_number(connection: LedgerConnection, name: str) -> int:
-    """Return the number of a shard, which is made if there is none of that name."""
+    """Return the number of a shard, which is made if there is none of that name.
+
+    Raises `LedgerAwayError` if the tables are dropped meanwhile.
+    """
     question = "SELECT number FROM shards WHERE name = %s"
     found = connection.execute(question, name).fetchone()
     if found is None:
@@ -215,4 +218,6 @@ def shard_number(connection: LedgerConnection, name: str) -> int:
                 name,
             )
         found = connection.execute(question, name).fetchone()
-    return int((found or (0,))[0])
+    if found is None:
+        raise LedgerAwayError(str(connection.error(f"has lost the shard {name}")))
+    return int(found[0])
