@@ -64,9 +64,9 @@ def log_holds(log: ChangeLog, revision: int) -> bool:
 
 def test_only_fresh_steps_keep_encoded_parts() -> None:
     log = ChangeLog(0)
-    for ident in range(1, 10):
+    for ident in range(1, 20):
         append(log, ident)
-    first, last = log.after(0), log.after(8)
+    first, last = log.after(0), log.after(18)
     assert first is not None
     assert last is not None
     assert (first.shared, last.shared) == (None, {})

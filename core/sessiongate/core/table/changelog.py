@@ -26,7 +26,7 @@ _STEP_OVERHEAD = 700
 _CHANGE_OVERHEAD = 16
 _ROW_OVERHEAD = 350
 # The latest steps, whose encoded parts are shared: few watchers are further behind.
-_FRESH_STEPS = 4
+_FRESH_STEPS = 10
 # Watchers woken in one round of the loop, so that a call does not wait for all of them.
 _WOKEN_AT_ONCE = 50
 
