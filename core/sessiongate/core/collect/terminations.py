@@ -32,7 +32,11 @@ class Terminations:
     def by(self, ident: int) -> str | None:
         """Return who had a session terminated that has ended; None if nobody did.
 
-        It is asked again if that could not be written.
+        It is asked again if that could not be written: so it counts for as long again.
         """
-        by, until = self._noted.get(ident, (None, 0.0))
-        return by if self._clock() < until else None
+        by, until = self._noted.get(ident, ("", 0.0))
+        now = self._clock()
+        if now >= until:
+            return None
+        self._noted[ident] = by, now + WITHIN
+        return by
