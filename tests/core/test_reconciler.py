@@ -414,6 +414,22 @@ def test_what_a_restart_of_the_server_ended_is_written_at_once(
     run(test)
 
 
+def test_all_ends_at_another_place_of_the_same_server_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(scene: Scene) -> None:
+        items = [*map(seen, "abcdef")]
+        await scene.server.take(Observation(items, incarnation=1000.0), elapsed())
+        scene = Scene(scene.ledger)
+        held = (await scene.ledger.held())["server"]
+        await scene.server.restore("another place", held)
+        await scene.server.take(Observation(items[:1], incarnation=1000.0), elapsed())
+        (text,) = [record.getMessage() for record in caplog.records]
+        assert "ended 5 sessions of another place" in text
+
+    run(test)
+
+
 def test_an_id_that_is_requested_is_given_whatever_comes_before() -> None:
     async def test(scene: Scene) -> None:
         wanted = Observed("c", seen("c", native_id="3").session, stated_id=1)

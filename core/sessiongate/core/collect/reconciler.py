@@ -248,8 +248,8 @@ class Reconciler:
             missing = [key for key in missing if key in free]
         stated = await kept(lambda pair: pair[1].stated_id is not None, new, pace)
         # A restart is written as a whole: what is left of it would count as sessions that go on.
-        # So are ids that are requested: they have precedence over numbers.
-        is_divisible = not (replaced or stated)
+        # So are a move, whose ends are logged, and requested ids, which precede numbers.
+        is_divisible = not (replaced or self._incarnation.is_moved or stated)
         begin = len(new) - len(former)
         return SourcePlan(found.fresh, former, ended, begin, replaced, is_divisible), missing
 
