@@ -194,6 +194,32 @@ def test_a_core_that_was_stopped_as_it_made_its_shard_joins_if_that_is_lost() ->
         fleet.make_peace()
 
 
+@pytest.mark.parametrize("layout", [{"east": 2}, {"east": 1, "west": 1}])
+def test_ids_go_on_from_the_last_one_after_a_core_has_stopped_in_order(
+    layout: dict[str, int],
+) -> None:
+    with closing(Fleet(layout, (1.0, 1.0), Random(1))) as fleet:
+        fleet.connect("orders", "k")
+        fleet.make_peace()
+        first = next(each for each in fleet.programs if each.is_showing and each.shard == "east")
+        (other,) = (each for each in fleet.programs if each is not first)
+        assert first.machine.pen is not None
+        for key in "lmn":
+            fleet.connect("orders", key)
+            fleet.run(2.0)
+            if first.machine.pen._ids:  # they are reserved, and not given
+                break
+        first.terminate()
+        fleet.run(5.0)
+        other.link.cut()
+        fleet.run(1.0)
+        other.link.heal()
+        fleet.connect(other.sources[0], "o")
+        while not (other.is_showing and fleet._shows_truth(other)):
+            fleet.run(0.1)
+        assert max(ident for _, ident in other.machine.memory.values()) < 20, "no time"
+
+
 def _first_to_fail(
     fleet: Fleet, statement: str, fail: Callable[[Program], None]
 ) -> tuple[Program, Program]:

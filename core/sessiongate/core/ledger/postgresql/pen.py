@@ -116,7 +116,7 @@ class Pen:
         self._claimers: set[Backend] = set()  # of these, one has made the last claim of this core
         self._seen = 0  # no id above it was given, as far as this core knows
         self.has_others = False  # other cores may give ids, too
-        self.floor = 0  # an id that was reserved, as this core has seen it while it stood by
+        self.floor = 0  # an id that was reserved, as this core has seen at its looks
         self.reserved: ReservedStart | None = None  # what it would be as `instance`, if possible
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
@@ -196,8 +196,12 @@ class Pen:
         self.connection  # noqa: B018 - it is made
 
     def close(self) -> None:
-        """Give back the ids that were not given, and the lock."""
-        if self.is_connected and self._ids:
+        """Give back the ids that were not given, and the lock.
+
+        Other cores may have seen that these were reserved: they would take a ledger that no longer
+        says so for an older one.
+        """
+        if self.is_connected and self._ids and not self.has_others:
             with suppress(LedgerError), self.writing() as connection:
                 connection.execute(
                     "UPDATE counters SET value = %s WHERE name = 'id' AND value = %s",
