@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -186,11 +187,26 @@ def test_the_core_that_has_fallen_silent_is_named_and_not_the_one_that_follows()
         stage.front.follow({"one": CoreToFollow("core-9", "127.0.0.1:1", 9)})
         shard._name_silent()
         assert stage.table.source("a").error.startswith("shard one: core core-1 (")
-        following = shard.following
-        assert following is not None
-        await _becomes(lambda: following.lost != "")
-        shard._name_silent()
-        assert stage.table.source("a").error.startswith("shard one: core core-9 (")
+        shown = "shard one: core core-9 (127.0.0.1:1) is not heard: "
+        await _becomes(lambda: stage.table.source("a").error.startswith(shown))
+        assert "nothing has come" not in stage.table.source("a").error
+
+    run(test)
+
+
+def test_a_core_that_follows_and_hangs_is_named_after_the_one_that_has_fallen_silent() -> None:
+    async def test(stage: Fronted) -> None:
+        one = stage.core("a")
+        stage.front.follow({"one": await one.serve(made("a", [1]))})
+        await stage.heard()
+        await one.server.stop(0)
+        await _becomes(lambda: stage.table.unreachable == ["a"])
+        assert stage.table.source("a").error.startswith("shard one: core core-1 (")
+        with socket.create_server(("127.0.0.1", 0)) as hanging:
+            address = f"127.0.0.1:{hanging.getsockname()[1]}"
+            stage.front.follow({"one": CoreToFollow("core-9", address, 9)})
+            shown = f"shard one: core core-9 ({address}) is not heard: "
+            await _becomes(lambda: stage.table.source("a").error.startswith(shown))
 
     run(test)
 

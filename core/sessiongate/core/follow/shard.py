@@ -108,7 +108,7 @@ class FollowedShard:
 
     def lose(self, follower: Follower) -> None:
         """Note that a core cannot be called."""
-        if not self.is_settled.is_set():
+        if not self.is_heard:
             self._fall_silent()
 
     def _prove(self, moment: float) -> None:
