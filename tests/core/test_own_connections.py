@@ -74,3 +74,11 @@ def test_a_connection_that_no_longer_reads_is_left_out_until_it_is_no_longer_lis
         assert await read(1, 3) == [1], "the number is of another one"
 
     asyncio.run(test())
+
+
+def test_connections_to_a_server_that_never_answers_are_not_all_remembered() -> None:
+    own = OwnConnections()
+    for ident in range(2 * own_connections._MOST):
+        own.reads(ident)
+    assert len(own._connections) == own_connections._MOST
+    assert [*asyncio.run(own.left_out([0, ident], lambda row: row, elapsed()))] == [0]

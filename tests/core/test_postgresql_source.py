@@ -26,6 +26,7 @@ from sessiongate.core.sources.base import (
     TcpLink,
     open_source,
 )
+from sessiongate.core.sources.postgresql import PostgreSQLSource
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.postgresql_backends import (
     BACKEND_STATES,
@@ -230,6 +231,26 @@ def test_a_reading_connection_that_was_given_up_is_no_session(server: Postgres) 
             assert (backend,) in looking.execute(question).fetchall(), "the server still lists it"
         finally:
             os.kill(backend, signal.SIGCONT)
+
+
+def test_a_reading_connection_that_was_given_up_at_first_is_no_session(server: Postgres) -> None:
+    with Watched(url(server)) as watched, server.connect() as looking:
+        source = watched.source
+        assert isinstance(source, PostgreSQLSource)
+        read, source._select = source._select, "SELECT pg_sleep(60)"
+        asked = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+        async def give_up() -> None:
+            observing = asyncio.ensure_future(source.observe())
+            while not looking.execute(asked).rowcount:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.02)
+            observing.cancel()
+            await asyncio.wait((observing,))
+
+        watched.run(give_up())
+        source._select = read
+        assert {each.native_id for each in watched.sessions()} == {str(pid(looking))}
+        assert looking.execute(asked).rowcount, "the server still lists it"
 
 
 def test_statements_only_where_asked_for(server: Postgres, clients: Clients) -> None:

@@ -146,7 +146,11 @@ class PostgreSQLSource:
     async def observe(self) -> Observation:
         """Return the current client backends. Raises `SourceError`, which names the server."""
         requested = elapsed()
-        (answer,) = await self._client.query(self._select)
+        try:
+            (answer,) = await self._client.query(self._select)
+        finally:  # also if the server does not answer
+            for row in self._client.setup_answer.rows[:1]:
+                self._own.reads(row[-2:])
         try:
             if len(answer.columns) != len(BackendRow._fields):
                 raise SourceError("the server is not PostgreSQL")
@@ -155,7 +159,6 @@ class PostgreSQLSource:
             raise SourceError(f"{self._endpoint}: {error}") from None
         if self._backends is None or self._backends.reached != reached:
             self._backends = Backends(self._service, reached)
-        self._own.reads(self._client.setup_answer.rows[0][-2:])
         rows = await self._own.left_out(answer.rows, _pid_and_start, requested)
         return await self._backends.read(rows)
 

@@ -53,6 +53,7 @@ class OwnConnections:
         self._reader = OwnConnection()
         self._reader.know(ident)
         self._connections.append(self._reader)
+        self._forget()
 
     @contextmanager
     def opening(self) -> Iterator[OwnConnection]:
@@ -67,7 +68,11 @@ class OwnConnections:
             connection.is_known.set()
             if not connection.idents and connection in self._connections:
                 self._connections.remove(connection)  # it was never opened, as far as is known
-            del self._connections[:-_MOST]  # of a server that is not read meanwhile
+            self._forget()
+
+    def _forget(self) -> None:
+        """Remember no more than some, of a server that is not read meanwhile."""
+        del self._connections[:-_MOST]
 
     async def left_out(
         self, rows: Sequence[_T], ident: Callable[[_T], Hashable], requested: float
