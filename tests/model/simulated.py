@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from sessiongate.core.ledger.postgresql import (
     store,
 )
 from sessiongate.core.settings import CoreConfig
+from sessiongate.runtime import background
 from sessiongate.runtime.telemetry.latency import Durations
 from tests.model.connection import ModelConnection
 from tests.model.program import Life, Observing
@@ -133,6 +135,13 @@ def _now() -> int:
     return life.program.now()
 
 
+def _unforeseen(*_: object) -> None:
+    """Let the schedule fail by an error after which a core goes on, but which nobody foresaw."""
+    error = sys.exc_info()[1]
+    assert error is not None
+    here().failed.append(error)
+
+
 @contextmanager
 def simulated(chance: random.Random, look_every: float) -> Iterator[None]:
     """Let cores use the simulated server and virtual clocks until the block ends.
@@ -151,6 +160,8 @@ def simulated(chance: random.Random, look_every: float) -> Iterator[None]:
         wall = SimpleNamespace(time=lambda: _now() / 1e9, time_ns=_now)
         for module in (shard_core, membership, starts):
             patch.setattr(module, "time", wall)
+        for module in (background, membership):
+            patch.setattr(module.log, "exception", _unforeseen)
         patch.setattr(store, "advise", lambda connection: None)
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)

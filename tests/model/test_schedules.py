@@ -10,9 +10,12 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from sessiongate.core.fleet.membership import Membership
+from sessiongate.core.ledger.postgresql.pen import Pen
 from tests.model.fleet import Fleet
 from tests.model.program import Program
 from tests.model.schedules import FleetSchedule
+from tests.model.server import Server
 
 FleetSchedule.TestCase.settings = settings(
     max_examples=10,
@@ -218,6 +221,15 @@ def test_ids_go_on_from_the_last_one_after_a_core_has_stopped_in_order(
         while not (other.is_showing and fleet._shows_truth(other)):
             fleet.run(0.1)
         assert max(ident for _, ident in other.machine.memory.values()) < 20, "no time"
+
+
+@pytest.mark.parametrize("where", [(Server, "read"), (Membership, "_look"), (Pen, "waits_for")])
+def test_an_error_that_nobody_foresaw_is_no_trouble_that_a_core_lives_with(
+    monkeypatch: pytest.MonkeyPatch, fleet: Fleet, where: tuple[type, str]
+) -> None:
+    monkeypatch.setattr(*where, None)  # so that nobody can use it
+    with pytest.raises(TypeError):
+        fleet.run(3.0)
 
 
 def _first_to_fail(
