@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from random import Random
 
+from sessiongate.core.fleet.membership import LOOK_EVERY
 from tests.model import (  # noqa: F401 - what the server understands
     member_statements,
     pen_statements,
@@ -23,7 +24,8 @@ from tests.model.virtual import Machine, VirtualTime
 LAYOUTS: Sequence[Mapping[str, int]] = ({"east": 2}, {"east": 3}, {"east": 2, "west": 1})
 SOURCES = {"east": ("orders", "billing"), "west": ("stock",)}
 NAMES = ("a", "b", "c")
-LOOKS = (0.5, 1.0, 1.0, 1.0)  # seconds between a core's looks: these take most of the CPU
+# Seconds between two looks, which take most of the CPU; the first are those of real cores.
+LOOKS = (LOOK_EVERY, 1.0, 1.0, 1.0)
 CALM = 90.0  # seconds in which all must be at peace when nothing fails any longer
 LOOK = 0.2  # seconds between two looks at whether there is peace
 REST = 6.0  # seconds for which nobody takes over then
@@ -205,6 +207,8 @@ class Fleet:
 
     def is_at_peace(self) -> bool:
         """Return whether one core a shard shows what there is, and the ledger has that."""
+        if self.server._is_to_drop:
+            return False
         for shard in {program.shard for program in self.programs}:
             cores = [each for each in self.programs if each.shard == shard]
             active = [each for each in cores if each.is_showing]
@@ -241,6 +245,14 @@ class Fleet:
             found = self.is_at_peace()
         assert found, f"no peace within {CALM:g} s:\n{self.described()}"
         self.longest = max(self.longest, self.time.now - began)
+        if self._may_rename:
+            self._may_rename = False
+            self._ids = {
+                begun: ident
+                for program in self.programs
+                if program.is_showing
+                for begun, ident in program.machine.memory.values()
+            }
 
     def make_peace(self) -> None:
         """Mend all; the fleet is at peace in bounded time, and stays as it is."""
@@ -250,14 +262,6 @@ class Fleet:
         self.run(REST)
         assert self._activities() == before, "take-overs come to rest"
         assert self.is_at_peace(), self.described()
-        if self._may_rename:
-            self._may_rename = False
-            self._ids = {
-                begun: ident
-                for program in self.programs
-                if program.is_showing
-                for begun, ident in program.machine.memory.values()
-            }
         self.is_calm = True
 
     def manage_with(self, program: Program) -> None:

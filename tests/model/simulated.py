@@ -146,7 +146,8 @@ def _unforeseen(*_: object) -> None:
 def simulated(chance: random.Random, look_every: float) -> Iterator[None]:
     """Let cores use the simulated server and virtual clocks until the block ends.
 
-    They look at the fleet, and show that they run, every ``look_every`` seconds.
+    They look at the fleet every ``look_every`` seconds, and show then that they run, but not more
+    often than usual.
     """
     with pytest.MonkeyPatch.context() as patch:
         for module in (pen, locks, connection, store, membership, member, calls):
@@ -166,7 +167,7 @@ def simulated(chance: random.Random, look_every: float) -> Iterator[None]:
         patch.setattr(ledger, "Upkeep", _Upkeep)
         patch.setattr(ledger, "PostgresqlPast", _Past)
         patch.setattr(membership, "LOOK_EVERY", look_every)
-        patch.setattr(membership, "BEAT_EVERY", look_every)
+        patch.setattr(membership, "BEAT_EVERY", max(look_every, membership.BEAT_EVERY))
         patch.setattr(ids, "_TIMES", 1)  # so that ids are reserved often
         patch.setattr(ids, "_LEAST_IDS", 2)
         patch.setattr(shard_core, "Core", Observing)

@@ -223,6 +223,15 @@ def test_ids_go_on_from_the_last_one_after_a_core_has_stopped_in_order(
         assert max(ident for _, ident in other.machine.memory.values()) < 20, "no time"
 
 
+def test_sessions_keep_their_ids_from_the_first_peace_after_a_loss_on(fleet: Fleet) -> None:
+    fleet.lose()
+    fleet.find_peace()
+    core = fleet.programs[0] if fleet.programs[0].is_showing else fleet.programs[1]
+    core.machine.memory = {at: (begun, 1000) for at, (begun, _) in core.machine.memory.items()}
+    with pytest.raises(AssertionError, match="has become 1000"):
+        fleet.show(core)
+
+
 @pytest.mark.parametrize("where", [(Server, "read"), (Membership, "_look"), (Pen, "waits_for")])
 def test_an_error_that_nobody_foresaw_is_no_trouble_that_a_core_lives_with(
     monkeypatch: pytest.MonkeyPatch, fleet: Fleet, where: tuple[type, str]
