@@ -198,8 +198,7 @@ class Pen:
     def close(self) -> None:
         """Give back the ids that were not given, and the lock.
 
-        Other cores may have seen that these were reserved: they would take a ledger that no longer
-        says so for an older one.
+        Others that have seen that these were reserved would take the ledger for an older one.
         """
         if self.is_connected and self._ids and not self.has_others:
             with suppress(LedgerError), self.writing() as connection:
@@ -261,14 +260,12 @@ class Pen:
                 require_tables(connection)
                 begun = connection.execute("SELECT FROM counters WHERE name = %s", COPYING).rowcount
                 if begun and not self._takes_unfinished:
-                    raise connection.error(
-                        "is a copy that is not complete: run sessiongate ledger copy again"
-                    )
-                if self._core:  # before: a core that hangs is ended by what is stated of it
-                    mine = *connection.backend, self._core
-                    if not connection.execute(_STATE, *mine).rowcount:  # the tables are new
-                        missing = connection.error("does not have this core's entry yet")
-                        raise LedgerAwayError(str(missing))
+                    text = "is a copy that is not complete: run sessiongate ledger copy again"
+                    raise connection.error(text)
+                # Before: a core that hangs is ended by what is stated of it.
+                mine = *connection.backend, self._core
+                if self._core and not connection.execute(_STATE, *mine).rowcount:
+                    raise LedgerAwayError(f"the ledger ({self.place}) lacks this core's entry")
                 self._take_lock(connection)
                 self._mine = {connection.backend}
                 with connection.transaction():
