@@ -46,6 +46,9 @@ def test_a_core_that_stands_by_reserves_its_next_start() -> None:
         openings = [Opening(key, 5, session=Session(service="x")) for key in KEYS[:-1000]]
         await ledger.record("a", opened=openings, closed=[], incarnation=None)
         first, held = await ledger.ceiling(), await ledger.held()
+        other = Membership(url, MemberEntry("core-c", "default"), 5.0)
+        await other.join()  # who asks for the pen is known to the fleet
+        await other.close()
         membership = Membership(url, MemberEntry("core-b", "default"), 5.0)
         try:
             await membership.join()
@@ -69,8 +72,8 @@ def test_a_core_that_stands_by_reserves_its_next_start() -> None:
                 assert await next_revision(url, each.reserved, "core-b") > again.revision
             start, used = again, again.reserved
             # Another server, such as one that has restarted, may not know of it any longer.
-            other = replace(used.server, timeline=used.server.timeline + 1)
-            lost = StandbyStart(membership, replace(used, server=other))
+            newer = replace(used.server, timeline=used.server.timeline + 1)
+            lost = StandbyStart(membership, replace(used, server=newer))
             following = await StandbyStart.next(membership, lost)
             later = [await next_revision(url), await next_revision(url, lost.reserved)]
             unknown = replace(used, instance=used.instance + 1000)  # as after a backup
