@@ -175,7 +175,8 @@ def test_a_core_that_hangs_after_it_has_made_the_tables_anew_is_ended() -> None:
             fleet.manage_with(other)
 
 
-def test_a_core_that_was_stopped_as_it_made_its_shard_joins_if_that_is_lost() -> None:
+@pytest.mark.parametrize("made", ["shards", "cores"])
+def test_a_core_that_was_stopped_as_it_made_a_row_joins_if_that_is_lost(made: str) -> None:
     with closing(Fleet({"east": 1, "west": 1}, (1.0, 1.0), Random(1))) as fleet:
         _, west = fleet.programs
 
@@ -185,7 +186,7 @@ def test_a_core_that_was_stopped_as_it_made_its_shard_joins_if_that_is_lost() ->
         def stop_at_commit() -> None:
             west.trap = "COMMIT", stop
 
-        west.trap = "INSERT INTO shards", stop_at_commit
+        west.trap = f"INSERT INTO {made}", stop_at_commit
         while not west.machine.is_paused:
             fleet.run(0.01)
         fleet.run(2.0)

@@ -242,7 +242,7 @@ class Member:
         beat, `LedgerAwayError` is raised at first.
         """
         question = "SELECT number, beat, address, host FROM cores WHERE name = %s"
-        ((number, beat, address, host),) = connection.execute(question, self.entry.name)
+        number, beat, address, host = connection.row(question, self.entry.name)
         holder = obtain_lock(connection, NAMES + number, self._mine)
         if holder is None:
             self._held = None

@@ -211,6 +211,16 @@ class LedgerConnection:
         with self.waiting() as raw:
             return raw.execute(statement.encode(), values, prepare=True).fetchall()
 
+    def row(self, statement: str, *values: object) -> tuple[Any, ...]:
+        """Return the row that a statement finds, which was there, or has just been made.
+
+        Raises `LedgerAwayError` if the tables were dropped, and made again, since then.
+        """
+        found = self.execute(statement, *values).fetchone()
+        if found is None:
+            raise LedgerAwayError(str(self.error("has other tables than just now")))
+        return found
+
     def script(self, *statements: str | Copy) -> list[pq.abc.PGresult]:
         """Run statements one after the other (`Script`); return their results.
 

@@ -290,7 +290,7 @@ class Pen:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
         server, is_same = connection.server, is_where_it_was(connection)
         self._claims_in_doubt += 1
-        (former,) = connection.execute(_FORMER, self.shard)
+        former = connection.row(_FORMER, self.shard)
         ((claim, writes),) = connection.execute(_CLAIM, *connection.backend, self.shard)
         if self._claim:
             self._compare(claim, writes, Backend(*former))

@@ -217,7 +217,5 @@ def shard_number(connection: LedgerConnection, name: str) -> int:
                 " SELECT max(number) + 1, %s, 0, 0, 0 FROM shards ON CONFLICT (name) DO NOTHING",
                 name,
             )
-        found = connection.execute(question, name).fetchone()
-    if found is None:
-        raise LedgerAwayError(str(connection.error(f"has lost the shard {name}")))
+        found = connection.row(question, name)
     return int(found[0])
