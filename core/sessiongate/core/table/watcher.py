@@ -35,8 +35,9 @@ SNAPSHOT_SESSIONS = 1000
 # Bytes of one message, unless one session is larger: each reader that stalls holds one. A message
 # costs both sides half a millisecond, beside what is in it.
 _MESSAGE_BYTES = 128 * 1024
-# Encoded parts of a fresh step to share with watchers that have the same filter.
-_SHARED_PARTS = 256
+# Encoded parts of a fresh step to share with watchers that have the same filter: those of all fresh
+# steps take 128 MiB at most.
+_SHARED_PARTS = 100
 _LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
 _EVERY_ID = math.inf
 
