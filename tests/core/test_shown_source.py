@@ -102,6 +102,25 @@ def test_a_step_is_bounded_in_bytes_whatever_else_is_shown_first() -> None:
     asyncio.run(main())
 
 
+def test_sources_that_become_stale_together_hide_no_more_at_once_than_one() -> None:
+    async def main() -> None:
+        few = STEP_CHANGES - 10
+        async with reconcilers("s", "t", "u") as (table, sources, _):
+            for number, source in enumerate(sources):
+                stated = items(number * few, few)
+                await source.take(Observation(stated), elapsed())
+            began = table.revision
+            for source in sources:
+                source.expire()
+            assert len(table) == 3 * few - STEP_CHANGES
+            while len(table):
+                await table.log.wait(table.revision, 1)
+            assert max(len(step.old) for step in steps(table, began)) <= STEP_CHANGES
+            assert len(table.unseen) == 3 * few
+
+    asyncio.run(main())
+
+
 def test_what_is_shown_late_does_not_go_at_once() -> None:
     async def main() -> None:
         async with reconcilers("s") as (_, [source], _):

@@ -20,7 +20,7 @@ from sessiongate.core.collect.step import Effects, Entry, SourceStep
 from sessiongate.core.ledger.base import Revisions
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
-from sessiongate.core.sources.support.pacing import Pace, kept, parts
+from sessiongate.core.sources.support.pacing import Pace, granted, kept, parts
 from sessiongate.core.table.draft import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.row import Row
@@ -152,7 +152,11 @@ class ShownSource:
             self.miss(key, 0.0)
 
     def hide(self, since: float) -> None:
-        """Hide all sessions, which were last observed ``since``: the first of them at once."""
+        """Hide all sessions, which were last observed ``since``: the first of them at once.
+
+        Many sources may become stale in the same turn of the loop: together they hide at once
+        what fits into a step.
+        """
         self.times_hidden += 1
         self._stale_since = since
         if self._hiding:
@@ -161,17 +165,18 @@ class ShownSource:
             self._hiding = self.shown
         self.shown, self.waiting, self.stated = {}, {}, _untracked_set()
         self.unreadable.clear()
-        self._hide_some()
+        if at_once := granted(len(self._hiding), STEP_CHANGES):
+            self._hide_some(at_once)
 
     async def hide_rest(self, pace: Pace) -> None:
         """Hide the rest of the stale sessions."""
         while self._hiding:
             await pace.rest()
-            self._hide_some()
+            self._hide_some(STEP_CHANGES)
 
-    def _hide_some(self) -> None:
+    def _hide_some(self, most: int) -> None:
         effects, size = Effects(), 0
-        while self._hiding and len(effects.removals) < STEP_CHANGES and size < STEP_BYTES:
+        while self._hiding and len(effects.removals) < most and size < STEP_BYTES:
             key, item = self._hiding.popitem()
             ident = id_of(self.held[key])
             effects.withdrawn += stated_by(ident, item)

@@ -31,6 +31,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _Queue: TypeAlias = deque[asyncio.Future[None]]
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+_granted: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
 
 class Pace:
@@ -96,6 +97,17 @@ def _leave(loop: asyncio.AbstractEventLoop, queue: _Queue, since: float, took: f
         loop.call_later(took, _give, loop, queue)
     else:
         _give(loop, queue)
+
+
+def granted(wanted: int, most: int) -> int:
+    """Return how many changes may be made now, if in a turn of the loop all make ``most``."""
+    loop = asyncio.get_running_loop()
+    if loop not in _granted:
+        _granted[loop] = 0
+        loop.call_soon(_granted.pop, loop)
+    found = max(0, min(wanted, most - _granted[loop]))
+    _granted[loop] += found
+    return found
 
 
 async def parts(items: Iterable[_T], pace: Pace) -> AsyncIterator[list[_T]]:
