@@ -8,6 +8,7 @@ from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.terminations import Terminations
 from sessiongate.core.ledger.past import USUAL_REASON, Closing
 from sessiongate.core.place import id_of, time_of
+from sessiongate.core.sources.support.pacing import Pace, mapped
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
@@ -33,13 +34,19 @@ class Endings:
         self._covered_until = covered_until
         self.moment = covered_until or 0
 
-    def observe(self, moment: int) -> None:
+    async def observe(self, moment: int, pace: Pace) -> None:
         """Note that an observation was received at a moment, in ns since the epoch."""
         if moment < self.moment:
-            self._seen_until = {
-                (ident := id_of(place)): max(self.moment, self._seen_until.get(ident, 0))
-                for place in self._shown_source.held.values()
-            }
+            before = self._seen_until
+            seen_until: dict[int, int] = {}
+
+            def note(place: int) -> None:
+                ident = id_of(place)
+                seen_until[ident] = max(self.moment, before.get(ident, 0))
+
+            # Sessions are held and dropped only while an observation is taken over, which this is.
+            await mapped(note, self._shown_source.held.values(), pace)
+            self._seen_until = seen_until
         self.moment = moment
 
     def closing(

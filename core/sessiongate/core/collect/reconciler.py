@@ -105,7 +105,7 @@ class Reconciler:
         It ``continues`` the one before unless its source could not be read meanwhile.
         Raises `LedgerError`; then nothing has changed, or some of it, and the rest follows.
         """
-        self._endings.observe(self._now() if moment is None else moment)
+        await self._endings.observe(self._now() if moment is None else moment, Pace())
         if observation is not self._last or self._shown_source.absent:
             self._shown_source.progress()
             self._continues, self._last = continues, None  # none, if this one is interrupted
