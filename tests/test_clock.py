@@ -12,35 +12,13 @@ from types import MappingProxyType
 import httpx
 import pytest
 
+from tests.clocks import OwnClock
 from tests.polling import eventually
-from tests.program import DATA, PATIENCE, ForkedProgram, Program
-from tests.servers import require
+from tests.program import DATA, PATIENCE, ForkedProgram
 
 pytestmark = pytest.mark.long
 
 HOUR = 3600
-
-
-class Clock:
-    """The clock of the programs that have its environment."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        folder = Path(require("faketime", "faketime")).resolve().parents[1] / "lib"
-        [library] = folder.glob("*/faketime/libfaketimeMT.so.1")
-        self.environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        self.set(0)
-
-    def set(self, seconds: int) -> None:
-        """Set it to that many seconds ahead of this process's clock."""
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}s\n")
-        new.rename(self._file)
 
 
 class Served:
@@ -81,8 +59,8 @@ class Served:
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    return Clock(tmp_path / "clock")
+def clock(tmp_path: Path) -> OwnClock:
+    return OwnClock(tmp_path / "clock")
 
 
 @pytest.fixture
@@ -101,23 +79,11 @@ def core(tmp_path: Path, document: Path) -> Sequence[str]:
 
 
 @contextmanager
-def running(core: Sequence[str], clock: Clock) -> Iterator[None]:
-    """Run a core that listens, by a clock.
-
-    libfaketime refuses a sleep whose end has passed before it is called (EINVAL), as happens
-    on a loaded machine: a core that ends of that is started again.
-    """
-    for _ in range(20):
-        with Program(*core, **clock.environment) as program:
-            try:
-                program.expect("listening on")
-            except AssertionError:
-                if "OSError: [Errno 22]" not in program.output:
-                    raise
-                continue
-            yield
-            return
-    raise AssertionError("libfaketime refused a sleep each time")
+def running(core: Sequence[str], clock: OwnClock) -> Iterator[None]:
+    """Run a core that listens, by a clock."""
+    with ForkedProgram(*core, **clock.environment) as program:
+        program.expect("listening on")
+        yield
 
 
 @contextmanager
@@ -125,9 +91,7 @@ def served(
     core: Sequence[str], document: Path, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Served]:
     command = "serve", "--http", "127.0.0.1:0", "--core", core[2]
-    # libfaketime is loaded when a program starts.
-    program = Program if environment else ForkedProgram
-    with program(*command, **environment) as gateway:
+    with ForkedProgram(*command, **environment) as gateway:
         address = gateway.expect(r"REST +http://(\S+)/v1/sessions$")[1]
         with httpx.Client(base_url=f"http://{address}", timeout=PATIENCE, trust_env=False) as http:
             yield Served(document, http)
@@ -135,7 +99,7 @@ def served(
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["everywhere", "at the core"])
 def test_no_date_stands_for_two_states_when_the_clock_is_set_back(
-    core: Sequence[str], document: Path, clock: Clock, *, everywhere: bool
+    core: Sequence[str], document: Path, clock: OwnClock, *, everywhere: bool
 ) -> None:
     environment = clock.environment if everywhere else {}
     with (
@@ -163,7 +127,7 @@ def test_no_date_stands_for_two_states_when_the_clock_is_set_back(
 
 
 def test_a_core_that_starts_again_knows_that_the_clock_was_set_back(
-    core: Sequence[str], document: Path, clock: Clock
+    core: Sequence[str], document: Path, clock: OwnClock
 ) -> None:
     with served(core, document) as sessions:
         with running(core, clock):
