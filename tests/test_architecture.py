@@ -157,6 +157,15 @@ def test_opentelemetry_is_imported_only_where_spans_are_recorded() -> None:
     assert reached([path for path in MODULES if path not in recording], "opentelemetry") == []
 
 
+def test_a_core_that_reads_no_maxscale_imports_no_aiohttp() -> None:
+    """It would take a quarter of a second at each start."""
+    rest = "core/sources/support/rest.py"
+    assert reached([path for path in MODULES if path != Path(rest)], "aiohttp") == []
+    name = f"{CORE}.sources.support.rest"
+    readers = {arrow.partition(" ")[0] for arrow in reached(MODULES, name)}
+    assert readers == {"core/sources/maxscale.py", "core/sources/acts/maxscale.py"}
+
+
 def test_the_event_loop_is_asyncio_only() -> None:
     assert reached(MODULES, "anyio", "trio") == []
 

@@ -7,8 +7,6 @@ import socket
 from collections.abc import Hashable
 from contextlib import suppress
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from sessiongate.core.sources.base import SourceConnectError
 from sessiongate.runtime.daemon_thread import HangsError, in_daemon_thread
 
@@ -42,29 +40,6 @@ async def connected(
         with suppress(OSError):
             return await asyncio.open_connection(address, port, limit=limit)
     return await asyncio.open_connection(last, port, limit=limit)
-
-
-class Resolver(AbstractResolver):
-    """Resolves names for aiohttp with `addresses`."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return a host's addresses, of any family. Raises `SourceConnectError`."""
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in await addresses(self, host)
-        ]
-
-    async def close(self) -> None:
-        """Do nothing: nothing is kept open."""
 
 
 def _found(host: str) -> list[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from sessiongate.core.sources.base import SourceConnectError, SourceError
 from sessiongate.core.sources.support.causes import meaning
 from sessiongate.core.sources.support.endpoint import Endpoint
-from sessiongate.core.sources.support.resolution import Resolver
+from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.core.sources.support.tls_probe import refuse_tls
 from sessiongate.runtime.daemon_thread import in_daemon_thread
 
@@ -118,7 +120,7 @@ class RestClient:
             verified = (
                 await in_daemon_thread(object(), endpoint.tls.context) if endpoint.tls else True
             )
-            connector = aiohttp.TCPConnector(ssl=verified, limit=1, resolver=Resolver())
+            connector = aiohttp.TCPConnector(ssl=verified, limit=1, resolver=_Resolver())
         return aiohttp.ClientSession(
             connector=connector,
             read_bufsize=_BUFFER,
@@ -134,6 +136,29 @@ class RestClient:
         password = await in_daemon_thread(object(), self._endpoint.password)
         login = f"{self._endpoint.user}:{password or ''}"
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names for aiohttp with `addresses`."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return a host's addresses, of any family. Raises `SourceConnectError`."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await addresses(self, host)
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: nothing is kept open."""
 
 
 async def _parts(content: aiohttp.StreamReader, path: str, most: int) -> AsyncIterator[bytes]:
