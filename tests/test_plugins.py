@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sessiongate.core import sources
-from tests.program import DATA, PATIENCE, Serving, run
+from tests.program import DATA, PATIENCE, Forked, run
 from tests.snippets import ROOT
 
 ENTRY_POINTS = """\
@@ -97,7 +97,7 @@ def test_a_mistake_in_an_observation_costs_only_its_source(plugin: str) -> None:
     faulty[names.index("hangs")] += "&timeout=1"
     document = f"--source=document:{DATA / 'sessions.json'}"
     with (
-        Serving("--ledger", "sqlite://", document, *faulty, PYTHONPATH=plugin) as program,
+        Forked("--ledger", "sqlite://", document, *faulty, PYTHONPATH=plugin) as program,
         httpx.Client(
             base_url=f"http://{program.http}", timeout=PATIENCE, trust_env=False
         ) as client,

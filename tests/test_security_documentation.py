@@ -13,7 +13,7 @@ import pytest
 
 from sessiongate.runtime.auth import htpasswd, throttle, tokens
 from sessiongate.runtime.auth.identity import Refusal
-from tests.program import DATA, Program, output_of
+from tests.program import DATA, ForkedProgram, output_of
 from tests.snippets import examples, texts
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
         else:
             done.run(["bash", "-euc", block], given="open sesame\n")
     assert len(starts) == 3
-    with Program(*done.starting(starts[0]), *SOURCE) as program:
+    with ForkedProgram(*done.starting(starts[0]), *SOURCE) as program:
         done.ports["8989"] = program.expect(r"REST +https://\S+:(\d+)/v1/sessions$")[1]
         done.ports["50051"] = program.expect(r"gRPC +\S+:(\d+)$")[1]
         program.expect("Try")
@@ -81,9 +81,9 @@ def test_the_client_in_python_works_as_it_stands(followed: Followed) -> None:
 
 def test_gateway_and_core_on_different_machines(followed: Followed) -> None:
     *_, core, gateway = (block for block in blocks("sh") if block.startswith("sessiongate "))
-    with Program(*followed.starting(core), *SOURCE) as far:
+    with ForkedProgram(*followed.starting(core), *SOURCE) as far:
         followed.ports["50051"] = far.expect(r"listening on \S+:(\d+)")[1]
-        with Program(*followed.starting(gateway), "--http", "127.0.0.1:0") as near:
+        with ForkedProgram(*followed.starting(gateway), "--http", "127.0.0.1:0") as near:
             url = near.expect(r"REST +(\S+)$")[1]
             answer = followed.run(["curl", "--silent", "--retry", "9", "--fail", url])
             assert [item["id"] for item in json.loads(answer)["data"]] == ["1", "2", "3"]
