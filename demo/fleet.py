@@ -33,7 +33,7 @@ _LEDGER = (
 )
 _SCHEMA = f"CREATE SCHEMA sessiongate AUTHORIZATION {_ROLE}"
 _FIRST = 20.0  # seconds until a core is killed, unless somebody asks for it sooner
-_PAUSE = 0.02  # seconds between two looks at a take-over
+_PAUSE = 0.05  # seconds between two looks at a take-over, of which tenths are shown
 _EVERYTHING = ListSessionsRequest(page_size=10_000)
 
 
