@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,9 +22,11 @@ import psutil
 import pytest
 
 from demo import servers as demo_servers
+from demo.demonstration import demonstrate
+from demo.stop import Stop
 from tests.closing import lasting
 from tests.polling import eventually
-from tests.program import BIN, PATIENCE, Program, environment, typed
+from tests.program import BIN, PATIENCE, Program, environment, run, typed
 from tests.servers import ServerError, free_port, require
 from tests.snippets import ROOT, examples
 
@@ -98,9 +101,23 @@ def demo_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def demo() -> Iterator[Demo]:
-    with demo_folder() as folder, Demo(folder) as started:
-        yield started
+def demos() -> Iterator[Callable[[], Demo]]:
+    """Return what returns a demonstration that runs: the last one, unless a test has ended it."""
+    with ExitStack() as stack:
+        started: list[Demo] = []
+
+        def running() -> Demo:
+            if not started or started[-1].process.poll() is not None:
+                folder = stack.enter_context(demo_folder())
+                started.append(stack.enter_context(Demo(folder)))
+            return started[-1]
+
+        yield running
+
+
+@pytest.fixture
+def demo(demos: Callable[[], Demo]) -> Demo:
+    return demos()
 
 
 def unvarying(text: str) -> list[list[list[str]]]:
@@ -135,13 +152,19 @@ def test_make_starts_it() -> None:
 def test_it_prints_what_the_readme_shows(demo: Demo) -> None:
     (make, start), *others = shown()
     assert make == "make demo"
-    printed = [line for line in demo.output.splitlines() if not line.startswith("Installing ")]
-    assert demo.as_shown("\n".join(printed)).splitlines() == start.splitlines()
+    begun = [line for line in demo.output.splitlines() if not line.startswith("Installing ")]
+    assert demo.as_shown("\n".join(begun)).splitlines() == start.splitlines()
     assert others
     for command, output in others:
-        # A client that works may be seen between two statements: look again.
-        look = partial(demo.run, demo.as_typed(command))
-        eventually(look, partial(is_alike, output))
+        line = demo.as_typed(command)
+        if not is_alike(output, demo.run(line)):
+            # A client that works may be seen between two statements: look again.
+            _, *arguments = shlex.split(line)
+            eventually(partial(answer_to, arguments), partial(is_alike, output))
+
+
+def answer_to(arguments: Sequence[str]) -> str:
+    return run(*arguments).stdout
 
 
 def test_the_commands_that_it_prints_answer(demo: Demo) -> None:
@@ -219,17 +242,15 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
     assert command in str(caught.value)
 
 
-def test_a_wrong_port_is_refused_before_anything_starts() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "demo", "--http", "localhost"],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "must be a port from 1 to 65535, got 'localhost'" in done.stderr
+def test_a_wrong_port_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["demo", "--http", "localhost"])
+    stop = object.__new__(Stop)  # which each step would use, and fails
+    with pytest.raises(SystemExit) as ended:
+        demonstrate(stop)
+    assert ended.value.code == 2
+    assert "must be a port from 1 to 65535, got 'localhost'" in capsys.readouterr().err
 
 
 def test_a_temporary_folder_that_does_not_do_is_named_with_what_does(
