@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(["tests.warm"])
+# Functions of this program's threads, and Python's, in which a thread waits without a lock: the one
+# that looks at certificates now and then, and the one that waits for workers.
+_RESTING = {"_follow", "select"}
+_READING = 1.0  # seconds that the reading of files may take before a process is not forked
 
 
 class Command:
@@ -207,11 +211,21 @@ class _Forking(subprocess.Popen[Any]):
 def _may_fork() -> bool:
     """Return whether no other thread may hold a lock, which would never be free in a copy.
 
-    The supervisor's waits for its core to end. Others read certificates or serve metrics.
+    All rest, for nearly all of the time. Others read files, or serve metrics.
     """
-    current = threading.current_thread()
-    others = {each.name for each in threading.enumerate() if each is not current}
-    return current is threading.main_thread() and others <= {"supervisor"}
+    until = time.monotonic() + _READING
+    others = [each for each in threading.enumerate() if each is not threading.current_thread()]
+    while not all(map(_rests, others)):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _rests(thread: threading.Thread) -> bool:
+    """Return whether a thread has ended, or waits for a core, for a worker, or for time to pass."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is None or thread.name == "supervisor" or frame.f_code.co_name in _RESTING
 
 
 def _starts_core(typed: object) -> bool:

@@ -11,12 +11,14 @@ import gc
 import importlib
 import os
 import pkgutil
+import threading
 
 import typer.main
 
 import sessiongate.core
 from sessiongate.core.sources import base
 from sessiongate.gateway.cli.main import app
+from sessiongate.runtime import daemon_thread
 from sessiongate.runtime.telemetry import correlation
 
 _OTHERS = ["sessiongate.gateway.__main__", "sessiongate.gateway.app", "typer._adapters", "uvloop"]
@@ -37,8 +39,10 @@ base._installed()
 
 
 def _renew() -> None:
-    """Give a process, as if it had imported the module itself, ids of requests of its own."""
+    """Give a process, as if it had imported the modules itself, ids and a lock of its own."""
     correlation._PROCESS = os.urandom(8).hex()
+    daemon_thread._lock = threading.Lock()  # a thread that reads a file may have held it
+    daemon_thread._under_way.clear()
 
 
 os.register_at_fork(after_in_child=_renew)
