@@ -5,6 +5,7 @@ So are the cores and workers that such programs start, unless a test is about th
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -81,9 +83,16 @@ def _in_session(
 
 
 def command(
-    arguments: Sequence[str], environment: Mapping[str, str], output: Path, errors: Path
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path,
+    given: Connection | None,
 ) -> None:
-    """Become the command, with this environment, and these files as its output."""
+    """Become the command, with this environment, these files as its output, and this input."""
+    if given is not None:
+        os.dup2(given.fileno(), 0)
+        sys.stdin = os.fdopen(0, closefd=False)
     opened = [os.open(path, os.O_WRONLY | os.O_CREAT) for path in (output, errors)]
     _become(arguments, environment, *opened)
 
@@ -102,8 +111,10 @@ def at_terminal(
     arguments: Sequence[str], environment: Mapping[str, str], terminal: Connection
 ) -> None:
     """Become the command at a terminal, with this environment."""
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)  # getpass asks there
     os.dup2(terminal.fileno(), 0)
-    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc] # Textual's
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # by lines, as at a terminal
     _become(arguments, environment, terminal.fileno(), terminal.fileno())
 

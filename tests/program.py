@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,16 +46,33 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
     return run_into(None, *arguments, **variables)
 
 
+def run_given(text: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command until it ends, with a text in a pipe as its input."""
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as pipe:
+        pipe.write(text)
+    with Connection(reading, writable=False) as given:
+        return _run(None, given, arguments, variables)
+
+
 def run_into(
     device: Path | None, *arguments: object, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command with a device as its output, or return what it prints if that is None."""
+    return _run(device, None, arguments, variables)
+
+
+def _run(
+    device: Path | None,
+    given: Connection | None,
+    arguments: Sequence[object],
+    variables: Mapping[str, str],
+) -> subprocess.CompletedProcess[str]:
     with TemporaryDirectory() as folder:
         printed, errors = Path(folder, "output"), Path(folder, "errors")
         typed = [*map(str, arguments)]
-        code = _exit_code(
-            forked.command, typed, environment(**variables), device or printed, errors
-        )
+        streams = (device or printed, errors, given)
+        code = _exit_code(forked.command, typed, environment(**variables), *streams)
         return subprocess.CompletedProcess(
             typed, code, "" if device else printed.read_text(), errors.read_text()
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +29,8 @@ from tests.postgres import (
     running_pgbouncer,
     running_postgres,
 )
-from tests.program import COMMAND, PATIENCE, environment, run
-from tests.terminal import read_terminal
+from tests.program import PATIENCE, run
+from tests.terminal import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -127,26 +125,14 @@ def test_a_terminal_is_asked_before_anything_is_done(
 ) -> None:
     client = connected(server, clients, "a")
     (session,) = sessions(core, 1)
-    arguments = ("terminate", str(session.id), "--core", core.address)
-    here, there = pty.openpty()
-    with subprocess.Popen(
-        [COMMAND, *arguments], env=environment(), stdin=there, stdout=there, stderr=there
-    ) as process:
-        os.close(there)
-        written = b""
-        while b"End this session? [y/N]: " not in written:
-            part = read_terminal(here)
-            assert part, written
-            written += part
+    with Terminal("terminate", session.id, "--core", core.address) as terminal:
+        terminal.expect("End this session? [y/N]: ")
         assert is_alive(client)
-        os.write(here, f"{answer}\n".encode())
-        while part := read_terminal(here):
-            written += part
-        code = process.wait()
-        os.close(here)
+        terminal.type(f"{answer}\n")
+        code = terminal.wait()
     assert (code == 0) == (answer == "y")
     assert is_alive(client) == (answer != "y")
-    assert (b"nothing was done" in written) == (answer != "y")
+    assert ("nothing was done" in terminal.shown) == (answer != "y")
 
 
 def test_without_a_terminal_it_must_be_told_not_to_ask(core: Acting) -> None:
@@ -193,25 +179,13 @@ def test_a_statement_of_unknown_age_is_told_by_its_session() -> None:
         Client(shown.address, timeout=PATIENCE) as client,
     ):
         before = client.get_session(1).session.revision
-        here, there = pty.openpty()
-        arguments = ("cancel", "1", "--core", shown.address)
-        with subprocess.Popen(
-            [COMMAND, *arguments], env=environment(), stdin=there, stdout=there, stderr=there
-        ) as process:
-            os.close(there)
-            written = b""
-            while b"[y/N]: " not in written:
-                part = read_terminal(here)
-                assert part, written
-                written += part
+        with Terminal("cancel", 1, "--core", shown.address) as terminal:
+            terminal.expect("[y/N]: ")
             shown.sources["db"] = [stated("1", application="another")]
             eventually(lambda: client.get_session(1).session.revision != before)
-            os.write(here, b"y\n")
-            while part := read_terminal(here):
-                written += part
-            assert process.wait() == 1
-            os.close(here)
-        assert b"is not as you saw it" in written
+            terminal.type("y\n")
+            assert terminal.wait() == 1
+        assert "is not as you saw it" in terminal.shown
         assert shown.acts == []
 
 
@@ -274,25 +248,15 @@ def test_a_servers_session_that_a_pool_has_given_to_another_client_is_left_alone
                 ]
 
             (behind,) = eventually(lambda: linked("a"), lambda found: len(found) == 1)
-            here, there = pty.openpty()
-            arguments = ("terminate", str(behind.id), "--chain", "--core", core.address)
-            with subprocess.Popen(
-                [COMMAND, *arguments], env=environment(), stdin=there, stdout=there, stderr=there
-            ) as process:
-                os.close(there)
-                written = b""
-                while b"[y/N]: " not in written:
-                    written += read_terminal(here)
+            arguments = ("terminate", behind.id, "--chain", "--core", core.address)
+            with Terminal(*arguments, COLUMNS="200") as terminal:
+                terminal.expect("[y/N]: ")
                 one.execute("COMMIT")
                 other.execute("BEGIN")
                 eventually(lambda: linked("b"))
-                os.write(here, b"y\n")
-                while part := read_terminal(here):
-                    written += part
-                code = process.wait()
-                os.close(here)
-            assert code == 1
-            assert f"session {behind.id}: left alone, because it serves".encode() in written
+                terminal.type("y\n")
+                assert terminal.wait() == 1
+            assert f"session {behind.id}: left alone, because it serves" in terminal.shown
             assert is_alive(other)
             clients.close()  # this pool ends once it has none
 

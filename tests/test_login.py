@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.credentials import PASSWORD, USER, CredentialFiles, bearer
-from tests.program import COMMAND, DOCUMENT, ForkedProgram, await_ready, environment, run
+from tests.program import DOCUMENT, ForkedProgram, await_ready, run
+from tests.terminal import Terminal
 
 
 @dataclass
@@ -94,26 +93,13 @@ def test_a_refusal_says_which_credentials_it_is_about(
 
 
 def test_a_terminal_is_asked_for_the_password(guarded: Guarded) -> None:
-    here, there = pty.openpty()
-    with subprocess.Popen(
-        [COMMAND, "list", "--core", guarded.core, "--core-user", USER],
-        env=environment(TERM="dumb", COLUMNS="200"),
-        stdin=there,
-        stdout=there,
-        stderr=there,
-        start_new_session=True,
-    ):
-        os.close(there)
-        seen = b""
-        try:
-            while b"Password of alice: " not in seen:
-                seen += os.read(here, 65536)
-            os.write(here, f"{PASSWORD}\n".encode())
-            while b"RW-Split-Router" not in seen:
-                seen += os.read(here, 65536)
-        finally:
-            os.close(here)
-    assert PASSWORD.encode() not in seen
+    asking = ("list", "--core", guarded.core, "--core-user", USER)
+    with Terminal(*asking, TERM="dumb", COLUMNS="200") as terminal:
+        terminal.expect("Password of alice: ")
+        terminal.type(f"{PASSWORD}\n")
+        terminal.expect("RW-Split-Router")
+        assert terminal.wait() == 0
+    assert PASSWORD not in terminal.shown
 
 
 def test_a_file_of_ones_own_holds_the_settings_of_each_command_that_asks(guarded: Guarded) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import signal
 import socket
 import ssl
 import subprocess
-import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,14 +26,15 @@ from tests.certificates import Authority, Pair
 from tests.credentials import PASSWORD, USER, CredentialFiles, basic, bearer
 from tests.polling import eventually
 from tests.program import (
-    COMMAND,
     DOCUMENT,
     PATIENCE,
     ForkedProgram,
     await_ready,
     environment,
     run,
+    run_given,
 )
+from tests.terminal import Terminal
 
 LONG = 20.0
 
@@ -274,42 +272,19 @@ def test_users_come_and_go_while_it_runs(
 
 def users(command: str, name: str, file: Path, password: str = "") -> str:
     """Edit a file of users, with the password on a pipe."""
-    done = subprocess.run(
-        [COMMAND, "users", command, name, "--users", file],
-        env=environment(),
-        input=f"{password}\n",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
+    done = run_given(f"{password}\n", "users", command, name, "--users", file)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_a_password_at_a_terminal_is_asked_for_twice_and_not_shown(tmp_path: Path) -> None:
-    here, there = pty.openpty()
-    try:
-        with subprocess.Popen(
-            [COMMAND, "users", "add", "carol", "--users", tmp_path / "users"],
-            env=environment(),
-            stdin=there,
-            stdout=there,
-            stderr=there,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # getpass asks there
-        ) as process:
-            shown = b""
-            for question in (b"Password: ", b"Repeat for confirmation: "):
-                while not shown.endswith(question):
-                    shown += os.read(here, 100)
-                os.write(here, b"swordfish\n")
-            while b"added carol" not in shown:
-                shown += os.read(here, 100)
-            assert process.wait(PATIENCE) == 0
-    finally:
-        os.close(here)
-        os.close(there)
-    assert b"swordfish" not in shown
+    with Terminal("users", "add", "carol", "--users", tmp_path / "users") as terminal:
+        for question in ("Password: ", "Repeat for confirmation: "):
+            terminal.expect(question)
+            terminal.type("swordfish\n")
+        terminal.expect("added carol")
+        assert terminal.wait() == 0
+    assert "swordfish" not in terminal.shown
 
 
 def test_a_new_certificate_is_used_and_answers_under_way_are_finished(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import signal
-import subprocess
-import termios
 from collections.abc import Iterator
 
 import pytest
@@ -20,8 +15,8 @@ from sessiongate.gateway.openapi.schemas import SCHEMAS
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Activity, ActivityState, Session
 from tests.doing import Shown, showing, stated
-from tests.program import COMMAND, PATIENCE, environment, run
-from tests.terminal import at_terminal, read_terminal
+from tests.program import run
+from tests.terminal import Terminal, at_terminal
 
 NOW = 1_000_000_000
 
@@ -174,30 +169,12 @@ def shown() -> Iterator[Shown]:
 
 
 def test_the_screen_leaves_the_terminal_as_it_was(shown: Shown) -> None:
-    here, there = pty.openpty()
-    before = termios.tcgetattr(there)
-    with subprocess.Popen(
-        [COMMAND, "watch", "--core", shown.address],
-        env=environment(TERM="xterm"),
-        stdin=there,
-        stdout=there,
-        stderr=there,
-    ) as process:
-        try:
-            written = b""
-            restored = b"\x1b[?1049l"  # shows what was there before the screen
-            for awaited in (b"alice", restored):
-                while awaited not in written:
-                    assert select.select([here], [], [], PATIENCE)[0]
-                    written += read_terminal(here)
-                if awaited != restored:
-                    process.send_signal(signal.SIGHUP)
-            assert process.wait(PATIENCE) == 0
-            assert termios.tcgetattr(there) == before
-        finally:
-            process.kill()
-            os.close(there)
-            os.close(here)
+    with Terminal("watch", "--core", shown.address) as terminal:
+        terminal.expect("alice")
+        terminal.send_signal(signal.SIGHUP)
+        assert terminal.wait() == 0
+        assert "\x1b[?1049l" in terminal.shown, "which shows what was there before the screen"
+        assert terminal.attributes == terminal.attributes_before
 
 
 def test_an_unreachable_source_is_red_and_named_below(shown: Shown) -> None:

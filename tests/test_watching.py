@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +11,9 @@ import httpx
 import pytest
 
 from tests.gateway.programs import running_core
-from tests.program import COMMAND, PATIENCE, Forked, ForkedProgram, Serving, environment, run
+from tests.program import Forked, ForkedProgram, Serving, run
 from tests.recorded import show
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -97,34 +95,14 @@ def test_a_core_that_dies_is_said_to_be_lost_and_asked_again(served: Serving, fi
 
 
 def test_a_terminal_gets_a_live_table(core: str, file: Path) -> None:
-    here, there = pty.openpty()
-    with subprocess.Popen(
-        [COMMAND, "watch", "--core", core, "--sort", "-id", "--limit", "1"],
-        env=environment(TERM="xterm", COLUMNS="140", LINES="20"),
-        stdin=there,
-        stdout=there,
-        stderr=there,
-        start_new_session=True,
-    ) as process:
-        os.close(there)
-        try:
-            seen = read_until(here, "2 sessions", "unreachable: gone", "Read-Connection-Router")
-            assert "RW-Split-Router" not in seen, "it is the second"
-            show(file, 2, 3)
-            read_until(here, "CLI")
-            process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE) == 0
-        finally:
-            process.kill()
-            os.close(here)
-
-
-def read_until(terminal: int, *texts: str) -> str:
-    """Read what a program shows until it has contained all of these; return what it showed."""
-    seen = ""
-    while not all(text in seen for text in texts):
-        seen += os.read(terminal, 65536).decode(errors="replace")
-    return seen
+    arguments = ("watch", "--core", core, "--sort", "-id", "--limit", 1)
+    with Terminal(*arguments, COLUMNS="140", LINES="20") as terminal:
+        seen = terminal.expect("2 sessions", "unreachable: gone", "Read-Connection-Router")
+        assert "RW-Split-Router" not in seen, "it is the second"
+        show(file, 2, 3)
+        terminal.expect("CLI")
+        terminal.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
 
 
 def test_where_no_core_answers_nothing_is_watched() -> None:
