@@ -56,14 +56,20 @@ class Ledger:
         return rows
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
     with running_postgres(fsync="on") as server:
-        ledger = Ledger(server, tmp_path)
-        first, second = ROLES.split("\\connect sessiongate")
-        ledger.execute(first, "postgres")
-        ledger.execute(second, NAME)
-        yield ledger
+        yield server
+
+
+@pytest.fixture
+def ledger(server: Postgres, tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(server, tmp_path)
+    first, second = ROLES.split("\\connect sessiongate")
+    ledger.execute(first, "postgres")
+    ledger.execute(second, NAME)
+    yield ledger
+    server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)", f"DROP ROLE IF EXISTS {NAME}")
 
 
 def ids(serving: Forked) -> set[int]:
