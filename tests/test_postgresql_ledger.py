@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -257,19 +256,3 @@ def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
     assert copy.returncode == 1
     assert "every user of this machine can read a password" in copy.stderr
     assert "secret" not in refused.stderr + copy.stderr
-
-
-def test_a_core_with_a_file_imports_nothing_of_postgresql(tmp_path: Path) -> None:
-    probe = (
-        "import sys, asyncio, time\n"
-        "from sessiongate.core import running\n"
-        "from sessiongate.core.ledger.opening import open_ledger\n"
-        "from sessiongate.core.ledger.policy import HistoryPolicy\n"
-        f"url = 'sqlite:///{tmp_path}/ledger.db'\n"
-        "asyncio.run(open_ledger(url, policy=HistoryPolicy(), now=time.time_ns))\n"
-        "print([name for name in sys.modules if 'psycopg' in name or '.postgresql.' in name])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", probe], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"

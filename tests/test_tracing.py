@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -316,24 +314,3 @@ def test_no_complaint_of_the_sdk_shows_a_password(
 
 def test_a_complaint_is_not_longer_than_a_line() -> None:
     assert len(loggable("why " * 10_000, {})) < 1000
-
-
-def test_without_being_asked_nothing_of_it_is_imported() -> None:
-    program = (
-        "import sys, sessiongate.core.server, sessiongate.gateway.app\n"
-        "from sessiongate.runtime.telemetry.tracing import open_spans\n"
-        f"off = [{{}}, {{**{ENDPOINT}, 'OTEL_TRACES_EXPORTER': 'none'}},"
-        f" {{**{ENDPOINT}, 'OTEL_SDK_DISABLED': 'true'}}]\n"
-        "print([open_spans('core', each) for each in off], 'opentelemetry' in sys.modules)\n"
-        "sys.modules['opentelemetry'] = None  # as if it were not installed\n"
-        f"open_spans('core', {ENDPOINT})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    assert done.stdout == "[None, None, None] False\n"
-    assert "opentelemetry is not installed: pip install 'sessiongate[otel]'" in done.stderr
