@@ -35,7 +35,7 @@ from tests.program import (
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
     """Serve the reference text's sessions, on a fresh ledger."""
-    with Serving("--source", DOCUMENT) as program:
+    with Forked("--source", DOCUMENT) as program:
         yield program
 
 
@@ -204,9 +204,9 @@ def stop_core(program: Serving) -> None:
             return
 
 
-@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, Serving), (signal.SIGTERM, Forked)])
-def test_it_stops_cleanly(number: signal.Signals, kind: type[Serving]) -> None:
-    with kind("--source", DOCUMENT) as program:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly(number: signal.Signals) -> None:
+    with Forked("--source", DOCUMENT) as program:
         assert get(program, "/").status_code == 200
         children = program.children()
         if number is signal.SIGINT:
@@ -218,20 +218,27 @@ def test_it_stops_cleanly(number: signal.Signals, kind: type[Serving]) -> None:
         assert "Traceback" not in program.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly_while_it_starts(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGINT, Program), (signal.SIGTERM, ForkedProgram)]
+)
+def test_it_stops_cleanly_while_it_starts(
+    number: signal.Signals, kind: type[Program], tmp_path: Path
+) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    with Program("serve", "--grpc", "127.0.0.1:0", "--ledger", ledger) as program:
+    with kind("serve", "--grpc", "127.0.0.1:0", "--ledger", ledger) as program:
         started = eventually(program.children)
         program.process.send_signal(number)
         assert program.wait() == 0
         assert lasting(started, PATIENCE) == []
 
 
-def test_nothing_outlives_a_killed_program() -> None:
+def test_nothing_tells_of_its_sources_or_outlives_it_if_it_is_killed() -> None:
     with Serving("--source", DOCUMENT) as program:
+        assert program.core().cmdline()[1:] == ["-P", "-m", "sessiongate.core"]
+        (worker,) = program.workers()
+        assert DOCUMENT not in " ".join(worker.cmdline())
         children = program.children()
-        assert program.core() in children
+        assert {program.core(), worker} <= {*children}
         program.process.kill()
         assert lasting(children, PATIENCE) == []
 
@@ -291,7 +298,3 @@ def test_a_source_that_the_core_refuses_ends_the_program() -> None:
     assert ended.returncode == 2
     assert "unknown kind 'telepathy'" in ended.stderr
     assert "document" in ended.stderr
-
-
-def test_the_core_is_told_of_its_sources_by_pipe(served: Serving) -> None:
-    assert served.core().cmdline()[1:] == ["-P", "-m", "sessiongate.core"]
