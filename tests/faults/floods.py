@@ -1,16 +1,12 @@
-"""Servers that answer endlessly, or next to nothing, each in the protocol of its kind.
-
-``python -m tests.faults.floods`` serves all of them until its input ends, and prints where.
-"""
+"""Servers that answer endlessly, or next to nothing, each in the protocol of its kind."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 
 from tests.faults.processes import MIB
 
@@ -222,7 +218,12 @@ SERVERS: dict[str, tuple[str, Speaks]] = {
 }
 
 
-async def serve() -> None:
+def serve(told: Connection) -> None:
+    """Serve all of them until killed; tell where each is, by what it does."""
+    asyncio.run(_serve(told))
+
+
+async def _serve(told: Connection) -> None:
     places = {}
     for what, (_, speaks) in SERVERS.items():
 
@@ -235,9 +236,5 @@ async def serve() -> None:
 
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         places[what] = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    print(json.dumps(places), flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-
-
-if __name__ == "__main__":
-    asyncio.run(serve())
+    told.send(places)
+    await asyncio.Event().wait()

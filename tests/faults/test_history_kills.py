@@ -6,12 +6,10 @@ import json
 import os
 import random
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from sessiongate.v1.history_service_pb2 import (
 )
 from tests.faults.scale import SEED, figure, times
 from tests.polling import eventually
-from tests.program import PATIENCE
+from tests.program import PATIENCE, ForkedProgram
 
 _CONNECTED = time.asctime(time.gmtime())
 _ALIVE = 40  # sessions at a time
@@ -75,24 +73,14 @@ class Clients:
 @contextmanager
 def running(source: str, ledger: Path) -> Iterator[tuple[Client, Callable[[], None]]]:
     """Run a core until it is killed, at the latest at the end; yield its client and the kill."""
-    settings = {"source": [source], "ledger": f"sqlite:///{ledger}", "grpc": "127.0.0.1:0"}
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "sessiongate.core"],
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
+    arguments = "--source", source, "--ledger", f"sqlite:///{ledger}", "--grpc", "127.0.0.1:0"
+    with ForkedProgram("core", *arguments) as core:
         try:
-            process.stdin.write(json.dumps(settings) + "\n")
-            process.stdin.flush()
-            address = process.stdout.readline().rpartition(" ")[2].strip()
+            address = core.expect(r"^listening on (\S+)$")[1]
             with Client(address, timeout=PATIENCE) as client:
-                yield client, process.kill
+                yield client, core.process.kill
         finally:
-            process.kill()
+            core.process.kill()
 
 
 @contextmanager
@@ -105,11 +93,9 @@ def churning(clients: Clients, client: Client, told: set[int]) -> Iterator[None]
             clients.turn()
 
     def ask() -> None:
-        while not stop.is_set():
-            try:
+        while not stop.wait(0.02):
+            with suppress(CallError):
                 told.update(session.id for session in client.sessions())
-            except CallError:
-                stop.wait(0.05)
 
     threads = [threading.Thread(target=work) for work in (come_and_go, ask)]
     for thread in threads:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 
 import httpx
 
 from tests.faults.beside import Beside
-from tests.faults.floods import SERVERS
+from tests.faults.floods import SERVERS, serve
 from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
+from tests.forked import FORKING
 from tests.program import DOCUMENT, PATIENCE, Forked
 
-SECONDS = times(4, 60)
+SECONDS = times(3, 60)
 TIMEOUT = times(1, 10)  # of a source
 # For an answer from each server, of up to 128 MiB each, and what is made of them.
 PEAK = 3 * 128 * len(SERVERS) * MIB
@@ -27,18 +24,17 @@ PEAK = 3 * 128 * len(SERVERS) * MIB
 @contextmanager
 def served() -> Iterator[dict[str, str]]:
     """Serve all of them; yield where each is, by what it does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.floods"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    ) as process:
-        assert process.stdout is not None
+    mine, theirs = FORKING.Pipe(duplex=False)
+    with mine:
+        with theirs:
+            process = FORKING.Process(target=serve, args=(theirs,))
+            process.start()
         try:
-            yield json.loads(process.stdout.readline())
+            assert mine.poll(PATIENCE)
+            yield mine.recv()
         finally:
             process.kill()
+            process.join()
 
 
 def url(what: str, place: str) -> str:

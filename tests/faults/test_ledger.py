@@ -5,31 +5,30 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-import subprocess
-import sys
 import time
+from contextlib import suppress
+from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from sessiongate.core.ledger.past import Opening
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
 from tests.faults.scale import figure, times
+from tests.forked import FORKING
+from tests.program import PATIENCE
 
-# Opens sessions as fast as it can and prints the ids it was given.
-WRITER = """
-import asyncio, itertools, sys, time
-from sessiongate.core.ledger.sqlite import SqliteLedger
-from sessiongate.core.ledger.past import Opening
 
-async def main():
-    ledger = await SqliteLedger.open(sys.argv[1], now=time.time_ns)
-    print("open", flush=True)
-    for number in itertools.count():
-        openings = [Opening(f"{sys.argv[2]}-{number}-{i}", 1) for i in range(20)]
-        ids = await ledger.record("a", opened=openings, closed=[], incarnation=None)
-        print(*ids, flush=True)
+def write(url: str, number: int, told: Connection) -> None:
+    """Open sessions as fast as possible, and tell the ids that they were given."""
 
-asyncio.run(main())
-"""
+    async def go_on() -> None:
+        ledger = await SqliteLedger.open(url, now=time.time_ns)
+        for turn in count():
+            openings = [Opening(f"{number}-{turn}-{i}", 1) for i in range(20)]
+            told.send(await ledger.record("a", opened=openings, closed=[], incarnation=None))
+
+    asyncio.run(go_on())
 
 
 def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> None:
@@ -56,20 +55,21 @@ def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> No
 
 
 def killed_writer(url: str, number: int) -> list[int]:
-    """Return the ids that a writer printed before it was killed at a random moment."""
-    told: list[int] = []
-    lines = random.Random(number).randrange(1, 30)
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, url, str(number)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    """Return the ids that a writer told before it was killed at a random moment."""
+    found: list[int] = []
+    mine, theirs = FORKING.Pipe(duplex=False)
+    with mine:
+        with theirs:
+            process = FORKING.Process(target=write, args=(url, number, theirs))
+            process.start()
         try:
-            assert process.stdout.readline() == "open\n"
-            for _ in range(lines):
-                told += map(int, process.stdout.readline().split())
+            for _ in range(random.Random(number).randrange(1, 30)):
+                assert mine.poll(PATIENCE)
+                found += mine.recv()
         finally:
             process.kill()
-        for line in process.stdout:
-            if line.endswith("\n"):  # otherwise it was killed while printing
-                told += map(int, line.split())
-    return told
+            process.join()
+        with suppress(EOFError, OSError):  # if it was killed while it told some, those are not told
+            while True:
+                found += mine.recv()
+    return found
