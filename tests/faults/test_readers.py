@@ -25,9 +25,10 @@ from tests.program import PATIENCE, ForkedProgram, Program, await_ready
 
 READERS = times(60, 1200)
 HOLD = times(0.5, 8.0)  # seconds that they stay
-SOURCE = "synthetic:?sessions=10000&churn=0"
-# MiB: the limit of answers in flight, and what else a process may take.
-IN_FLIGHT, BESIDE = times(32, 256), 64
+SOURCE = f"synthetic:?sessions={times(2_000, 10_000)}&churn=0"
+# MiB: the limit of answers in flight, and what else a process may take. An answer for each reader
+# alone would be more than both.
+IN_FLIGHT, BESIDE = times(16, 256), times(40, 64)
 EVENTS = "Accept: text/event-stream\r\n"
 KINDS = {
     "plain": ("GET", "/v1/sessions", ""),
