@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import permutations
 from typing import TypeAlias
 
@@ -31,9 +32,9 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.scale import times
 from tests.program import PATIENCE, channel
 
-SESSIONS = times(1000, 100_000)
+SESSIONS = times(300, 100_000)
 SECONDS = times(0.1, 5.0)  # for each kind of call
-ATTACKERS = 8
+ATTACKERS = times(4, 8)
 LATEST = 3.0  # seconds that they wait
 
 Ask: TypeAlias = Callable[[], str]
@@ -112,8 +113,8 @@ def queries() -> dict[str, Callable[[], Mapping[str, str]]]:
 def attack(name: str, rest: str, core: str) -> Counter[str]:
     """Make calls of one kind all the time, by several callers at once; return their outcomes."""
     outcomes: Counter[str] = Counter()
-    with channel(core) as opened, _client(rest) as http:
-        makes = lists()
+    with channel(core) as opened:
+        makes, http = lists(), _client(rest)
         ask = _calling(opened, makes[name]) if name in makes else _asking(http, queries()[name])
         end = time.monotonic() + SECONDS
 
@@ -127,6 +128,7 @@ def attack(name: str, rest: str, core: str) -> Counter[str]:
     return outcomes
 
 
+@cache  # its making reads the certificates of all authorities
 def _client(rest: str) -> httpx.Client:
     limits = httpx.Limits(max_connections=2 * ATTACKERS)
     return httpx.Client(base_url=f"http://{rest}", timeout=PATIENCE, trust_env=False, limits=limits)
