@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 
 from tests.faults.crowd import Crowd
+from tests.faults.scale import times
 from tests.program import PATIENCE
 
+PAUSE = times(0.01, 0.0)  # seconds from one answer to the next question
 # What a gateway may answer while its core is away, and must answer in JSON:API form.
 AWAY = (503, 504)
 
@@ -50,6 +52,7 @@ class Load(Crowd):
                         self.slowest = max(self.slowest, time.monotonic() - began)
                         self.outcomes[outcome] += 1
                         self._changed.notify_all()
+                    self._stop.wait(PAUSE)
 
     def _outcome(self, client: httpx.Client, path: str, check: Check) -> str:
         try:
