@@ -62,6 +62,22 @@ def is_alive(client: psycopg.Connection) -> bool:
     return True
 
 
+def make_postgres_data(data: Path, password: str) -> None:
+    """Make a server's data, in a folder that does not exist yet; the superuser has a password."""
+    make_data(
+        data,
+        *(postgres_program("initdb"), "-D", "{data}", "-U", SUPERUSER),
+        *("--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
+        "--pwfile={secret}",
+        secret=password,
+    )
+
+
+def postgres_program(name: str) -> Path:
+    """Return the path of one of PostgreSQL's programs."""
+    return Path(require("postgres", "postgresql")).resolve().parent / name
+
+
 class Postgres:
     """A server on IPv4, IPv6 and a Unix socket, with optional TLS.
 
@@ -79,14 +95,7 @@ class Postgres:
         # Not for ::1, so that one name does not match it.
         self.certificates = certificates(folder, "localhost", "127.0.0.1")
         self._data = folder / "data"
-        self._binary = Path(require("postgres", "postgresql")).resolve()
-        make_data(
-            self._data,
-            *(self._binary.parent / "initdb", "-D", "{data}", "-U", SUPERUSER),
-            *("--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
-            "--pwfile={secret}",
-            secret=password,
-        )
+        make_postgres_data(self._data, password)
         write(self._data / "pg_hba.conf", _HBA)
         self.server = self._start()
 
@@ -107,7 +116,7 @@ class Postgres:
         }
         return Server(
             [
-                self._binary,
+                postgres_program("postgres"),
                 "-D",
                 self._data,
                 *(f"--{name}={value}" for name, value in settings.items()),

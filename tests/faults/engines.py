@@ -17,8 +17,8 @@ from psycopg.rows import TupleRow
 from tests.closing import Closing
 from tests.core.engines import ROLE
 from tests.polling import eventually
-from tests.postgres import PASSWORD, SUPERUSER
-from tests.servers import PATIENCE, Server, free_port, prepare, private_folder, require, write
+from tests.postgres import PASSWORD, SUPERUSER, make_postgres_data, postgres_program
+from tests.servers import PATIENCE, Server, free_port, prepare, private_folder
 
 _STANDBY = "standby"
 _DATABASE = "ledger"
@@ -69,15 +69,15 @@ class Node:
             "shared_buffers": "32MB",
         }
         return Server(
-            [program("postgres"), "-D", self.data, *(f"--{n}={v}" for n, v in settings.items())],
+            [
+                postgres_program("postgres"),
+                "-D",
+                self.data,
+                *(f"--{n}={v}" for n, v in settings.items()),
+            ],
             ready="ready to accept (read-only )?connections",
             stop=signal.SIGINT,
         )
-
-
-def program(name: str) -> Path:
-    """Return the path of one of PostgreSQL's programs."""
-    return Path(require("postgres", "postgresql")).resolve().parent / name
 
 
 class LedgerEngine(Closing):
@@ -87,9 +87,7 @@ class LedgerEngine(Closing):
         """Make a server and, in it, an empty ledger."""
         self._folder, self._numbers = folder, count(1)
         data = folder / "data0"
-        file = write(folder / "password", PASSWORD)
-        options = ["--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
-        prepare(program("initdb"), "-D", data, "-U", SUPERUSER, *options, f"--pwfile={file}")
+        make_postgres_data(data, PASSWORD)
         self.node = Node(data)
         for statement in (
             f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'",
@@ -153,7 +151,7 @@ class LedgerEngine(Closing):
     def _copy(self, *options: str) -> Path:
         data = self._folder / f"data{next(self._numbers)}"
         place = f"{self.node.place} application_name={_STANDBY}"
-        prepare(program("pg_basebackup"), "-D", data, "-c", "fast", *options, "-d", place)
+        prepare(postgres_program("pg_basebackup"), "-D", data, "-c", "fast", *options, "-d", place)
         return data
 
     def _replace(self, node: Node) -> None:

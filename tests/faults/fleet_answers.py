@@ -10,12 +10,13 @@ from sessiongate.client import CallError
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 from tests.faults.live_documents import LiveDocument
+from tests.faults.scale import times
 
 # Seconds that an answer may be old, unless it names the source: a document that is not read for
 # its interval, its timeout and 2 s is named by its core, and a core that is silent for 2 s by a
 # front. The rest is for a machine that is busy with other things.
 _AGE = 5.5 + 4.5
-_PAUSE = 0.15  # seconds between two questions to a program
+_PAUSE = times(0.4, 0.15)  # seconds between two questions to a program
 
 
 class Answers:

@@ -10,11 +10,12 @@ from threading import Event
 
 from tests.faults.fleet_programs import FleetProgram
 from tests.faults.fleet_world import SHARDS, World
+from tests.faults.scale import times
 
 Fault = Callable[[World, Random], AbstractContextManager[str]]
 """Yields what it does, in words."""
 
-_LARGE = 4_000  # sessions that begin at once
+_LARGE = times(400, 4_000)  # sessions that begin at once
 _COPY_WITHIN = 15.0  # seconds in which a core must have begun to write them
 
 

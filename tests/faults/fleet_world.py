@@ -17,13 +17,14 @@ from tests.faults.fleet_answers import Answers, Questioner
 from tests.faults.fleet_programs import FleetProgram
 from tests.faults.links import Links
 from tests.faults.live_documents import LiveDocument, LiveDocuments
+from tests.faults.scale import times
 
 # The sources of each shard.
 SHARDS = {"east": ("orders", "billing"), "west": ("stock",)}
 CORES = {"core-a": "east", "core-b": "east", "core-c": "west", "core-d": "west"}
 FRONT = "front-1"
 _LINES = 12  # of each program, to be shown
-_LOOK = 0.1  # seconds between two looks at whether all is at peace
+_LOOK = times(0.25, 0.1)  # seconds between two looks at whether all is at peace
 _OPEN_TWICE = """
 SELECT source, key FROM sessiongate.open_sessions GROUP BY source, key HAVING count(*) > 1
 """
