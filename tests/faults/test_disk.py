@@ -22,7 +22,7 @@ from tests.servers import require
 
 pytestmark = pytest.mark.long
 
-BEFORE, MORE = 10, 3000  # sessions
+BEFORE, MORE = 10, 1000  # sessions
 
 
 @pytest.fixture
