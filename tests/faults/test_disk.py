@@ -167,7 +167,7 @@ def hanging_disk(pid: int) -> Iterator[None]:
                 tracers = [f"TracerPid:\t{tracing.pid}" in status(task) for task in tasks(pid)]
             yield
         finally:
-            tracing.terminate()
+            tracing.kill()  # it can wait forever for a process that has ended
 
 
 def tasks(pid: int) -> list[Path]:
