@@ -83,7 +83,7 @@ def test_a_disk_that_hangs_is_named_and_only_who_writes_waits_for_it(tmp_path: P
     write_document(app, BEFORE)
     write_document(other, BEFORE)
     arguments = (
-        *("--source", f"document:{app}?name=app&interval=0.1&timeout=1"),
+        *("--source", f"document:{app}?name=app&interval=0.1&timeout=3"),
         *("--source", f"document:{other}?name=other&interval=0.1"),
         *("--ledger", f"sqlite:///{tmp_path}/ledger.db", "--stale-after", "1"),
     )
@@ -113,7 +113,7 @@ def test_a_core_whose_disk_hangs_ends_all_the_same(tmp_path: Path) -> None:
     document = tmp_path / "sessions.json"
     write_document(document, BEFORE)
     arguments = (
-        *("--source", f"document:{document}?name=app&interval=0.1&timeout=1"),
+        *("--source", f"document:{document}?name=app&interval=0.1&timeout=3"),
         *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
     )
     with Forked(*arguments) as serving:
