@@ -45,12 +45,12 @@ def paths() -> list[str]:
 
 
 def forms(paths: list[str]) -> list[tuple[str, str]]:
-    """Return every method of every path, in the forms that callers write."""
-    written = {form for path in paths for form in (path, f"/v1{path}", _with_slash(path))}
+    """Return every method of every path, and the forms in which callers write it."""
+    written = {form for path in paths for form in (f"/v1{path}", _with_slash(path))} - {*paths}
+    methods = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "TRACE", "X")
     return [
-        (method, path)
-        for path in sorted(written)
-        for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "TRACE", "X")
+        *((method, path) for path in paths for method in methods),
+        *((method, path) for path in sorted(written) for method in ("GET", "X")),
     ]
 
 

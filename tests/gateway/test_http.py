@@ -151,7 +151,7 @@ def test_what_is_told_from_sessions_can_be_asked_again(fleet: httpx.Client, path
             ({"If-Match": etag, "If-Unmodified-Since": DAY_BEFORE}, 200),
         ]
     for condition, status in conditions:
-        for method in ("GET", "HEAD"):
+        for method in ("GET", "HEAD") if path in CLASSES else ("GET",):
             again = fleet.request(method, path, headers=condition)
             assert again.status_code == status, condition
             if status == 304:
