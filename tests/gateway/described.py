@@ -19,6 +19,7 @@ from sessiongate.gateway.api.past_time import AT, FROM, INTERVAL
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, NUMBER, SIZE
 from sessiongate.gateway.openapi.description import describe
+from tests.faults.exchange import Reply
 from tests.faults.scale import FULL
 from tests.gateway.programs import LONG
 
@@ -104,6 +105,14 @@ def exercise(
         explicit_settings=tried,
     )
     built()
+
+
+def check_reply(case: Any, answer: Any) -> None:
+    """Fail unless an answer is what this API documents of every answer."""
+    # The client has decompressed the body.
+    headers = {name: ", ".join(values) for name, values in answer.headers.items()}
+    headers.pop("content-encoding", None)
+    Reply(case.method, answer.status_code, headers, answer.content).check()
 
 
 def filter_case(context: Any, case: Any) -> bool:
