@@ -239,6 +239,21 @@ for (const { id, type, attributes, relationships } of sessions.data) {
 """
 
 
+# What the command of openapi-typescript does, without its own linting (see `REDOCLY`), and as a
+# script: as a module, Node.js would look through the whole of TypeScript for what it exports.
+TYPES = """
+const { readFileSync, writeFileSync } = require("node:fs");
+const { createConfig } = require("@redocly/openapi-core");
+const { default: openapiTS, astToString } = require("openapi-typescript");
+
+(async () => {
+  const redocly = await createConfig({});
+  const types = await openapiTS(readFileSync("openapi.json", "utf8"), { redocly });
+  writeFileSync("api.ts", astToString(types));
+})();
+"""
+
+
 # The same description as a client's types: it is compiled, and asks the gateway.
 ASK = """
 import createClient from "openapi-fetch";
@@ -284,8 +299,8 @@ def test_types_for_typescript_are_those_of_the_answers(url: str, described: Path
     answers = {name: dump(plain(url, path), pretty=True) for name, path in paths.items()}
     (described / "use.ts").write_text(USE % {name: text.decode() for name, text in answers.items()})
     (described / "ask.ts").write_text(ASK)
-    tools = described / "node_modules" / ".bin"
-    run(tools / "openapi-typescript", "openapi.json", "--output", "api.ts", cwd=described)
+    (described / "types.cjs").write_text(TYPES)
+    run("node", "types.cjs", cwd=described)
     # The generator needs TypeScript 5; what it makes is checked by 7, in a tenth of the CPU.
     compiler = described / "node_modules" / "typescript-7" / "bin" / "tsc"
     checked = ("--strict", "--noUncheckedIndexedAccess", "--skipLibCheck", "--target", "es2022")
@@ -304,8 +319,9 @@ import core from "@stoplight/spectral-core";
 import rulesets from "@stoplight/spectral-rulesets";
 
 const spectral = new core.Spectral();
-// Redocly looks at the examples, in a tenth of the CPU.
-const rules = { "oas3-valid-media-example": "off", "oas3-valid-schema-example": "off" };
+// Redocly looks at the examples and at the structure, in a tenth of the CPU.
+const dear = ["oas3-schema", "oas3-valid-media-example", "oas3-valid-schema-example"];
+const rules = Object.fromEntries(dear.map((name) => [name, "off"]));
 spectral.setRuleset({ extends: [rulesets.oas], rules });
 const description = JSON.parse(readFileSync("openapi.json", "utf8"));
 console.log(JSON.stringify(await spectral.run(description)));
