@@ -23,7 +23,7 @@ from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.v1.session_pb2 import ACTIVITY_STATE_ACTIVE, ACTIVITY_STATE_IDLE
 from tests.doing import Shown, showing, stated
-from tests.gateway.programs import VIEWS, Gateway, client_of, in_process, running_gateway
+from tests.gateway.programs import VIEWS, Gateway, client_of, in_process, one_view, running_gateway
 from tests.gateway.scripted import ScriptedCore, listening
 from tests.gateway.test_maxscale import HEADERS, REQUESTS
 from tests.polling import eventually
@@ -193,12 +193,14 @@ def test_only_the_statement_that_was_seen_is_cancelled(db: Acting) -> None:
     assert db.cancel(1, If_Match=db.etag(1, "?pretty=true")).status_code == 204
 
 
+@one_view
 def test_a_session_without_a_statement_is_a_conflict(db: Acting) -> None:
     answer = db.cancel(3)
     assert answer.status_code == 409
     assert answer.json()["errors"][0]["code"] == "NO_STATEMENT"
 
 
+@one_view
 def test_ttl_is_the_grace(db: Acting) -> None:
     began = time.monotonic()
     assert db.end(1, "?ttl=1").status_code == 204
@@ -301,6 +303,7 @@ def test_a_request_that_may_not_be_meant_does_nothing(
     assert cross.shown.acts == []
 
 
+@one_view
 def test_a_source_that_cannot_be_reached_is_503_and_nothing_is_done(db: Acting) -> None:
     db.shown.sources["db"] = "out of order"
     answer = db.end(1)
@@ -309,6 +312,7 @@ def test_a_source_that_cannot_be_reached_is_503_and_nothing_is_done(db: Acting) 
     assert db.shown.acts == []
 
 
+@one_view
 def test_what_is_not_a_session_is_not_found(db: Acting) -> None:
     for ident in ("99", "0", "-1", "x", "1x", "%31%00", "99999999999999999999"):
         assert db.http.delete(f"/v1/sessions/{ident}").status_code == 404, ident
@@ -349,6 +353,7 @@ def test_what_may_have_been_done_is_said(tmp_path: Path) -> None:
         assert "it may have been done or not" in error["detail"]
 
 
+@one_view
 def test_each_attempt_is_told_with_its_request(db: Acting) -> None:
     answer = db.end(2, X_Request_ID="of-mine")
     begun, done = db.audit()
@@ -361,6 +366,7 @@ def test_each_attempt_is_told_with_its_request(db: Acting) -> None:
     assert db.audit()[-1]["outcome"] == "session_not_found"
 
 
+@one_view
 def test_the_client_of_a_maxscale_ends_a_session_as_it_is(db: Acting) -> None:
     """As maxctrl does, by the requests that were recorded."""
     commands = {"2": "destroy session 2", "1": "destroy session 2 --ttl 5"}

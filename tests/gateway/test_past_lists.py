@@ -120,8 +120,7 @@ def gaps(http: httpx.Client, **parameters: str) -> list[Any]:
         ("connected", "123456", 1),
         ("-connected", "654321", 2),
         ("ended", "123456", 2),
-        ("-ended", "654321", 1),
-        ("ended", "123456", 100),
+        ("-ended", "654321", 3),
     ],
 )
 @pytest.mark.parametrize(
