@@ -95,7 +95,7 @@ async def _ticks(until: float = inf) -> AsyncIterator[float]:
     """Yield the time, again and again, with pauses in which the programs go on."""
     while (now := time.monotonic()) < until:
         yield now
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.server import Core
@@ -22,8 +22,10 @@ from tests.gateway.scripted import session
 BASE = "http://localhost:8989"
 FILTERS = ("id=ge(20)", '/attributes/user="user1"', "attributes/port=lt(5030)")
 ORDERS = ("id", "-id", "user", "-connected,user", "state,-memory.total", "client.cipher,-port")
+# Of few sessions, not to ask for a page of each of all.
+ONE_BY_ONE = {"question": {"filter": FILTERS[1]}, "size": 1}
 FEW = settings(
-    max_examples=times(5, 250),  # of up to 60 pages each
+    max_examples=times(5, 250),
     # The programs behind the fixture only answer: no example changes them.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -74,7 +76,8 @@ def test_the_last_page_that_may_be_asked_for_is_empty(
 
 
 @FEW
-@given(question=questions, size=st.integers(1, SIZE + 5))
+@given(question=questions, size=st.integers(times(7, 1), SIZE + 5))
+@example(**ONE_BY_ONE)
 def test_pages_by_number_are_the_plain_list_cut(
     walker: httpx.Client, question: dict[str, str], size: int
 ) -> None:
@@ -104,9 +107,11 @@ def test_pages_by_number_are_the_plain_list_cut(
 @FEW
 @given(
     question=questions.filter(lambda found: found.get("sort") in (None, "id")),
-    size=st.integers(1, SIZE + 5),
+    size=st.integers(times(7, 1), SIZE + 5),
     backwards=st.booleans(),
 )
+@example(**ONE_BY_ONE, backwards=False)
+@example(**ONE_BY_ONE, backwards=True)
 def test_pages_by_cursor_are_the_plain_list_cut(
     walker: httpx.Client, question: dict[str, str], size: int, backwards: bool
 ) -> None:
@@ -155,7 +160,7 @@ steps = st.lists(
 )
 
 
-@settings(FEW, max_examples=12)
+@settings(FEW, max_examples=times(6, 250))
 @given(begin=st.sets(st.integers(1, 60)), steps=steps, size=st.integers(1, 12), back=st.booleans())
 def test_pages_by_cursor_neither_repeat_nor_hide_what_stays(
     view: str, begin: set[int], steps: list[tuple[set[int], set[int]]], size: int, back: bool

@@ -144,15 +144,15 @@ def test_memory_is_bounded_by_the_page_however_slow_the_client(
     core: ScriptedCore, http: httpx.Client, pair: tuple[ScriptedCore, Gateway]
 ) -> None:
     large = ListSessionsResponse(sessions=[session(1, application="x" * 100_000)])
-    core.pages = [large] * 1000
+    core.pages = [large] * 400
     worker = worker_of(pair[1])
     with http.stream("GET", "/v1/sessions") as answer, httpx.Client() as other:
         before = peak_memory(worker)
         for _ in range(200):  # nothing is read meanwhile
             other.get(pair[1].url)
         received = sum(map(len, answer.iter_raw(1 << 20)))
-    assert received > 100_000_000
-    assert peak_memory(worker) - before < 25_000_000
+    assert received > 40_000_000
+    assert peak_memory(worker) - before < 8_000_000
 
 
 def peak_memory(process: psutil.Process) -> int:

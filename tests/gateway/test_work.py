@@ -20,14 +20,14 @@ from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnaps
 from tests.gateway.programs import in_process
 
 NEW_TURNS = "sessiongate.gateway.http.take_turns.new_turns"
-SESSIONS = 600
+SESSIONS = 200
 HEAVY = [
     "filter=/attributes/port=or(1,2,3)",
     "filter[$..[?@.server%3D%3D'x']]=1",
     'filter=/attributes/user=ne("nobody")',
     "sort=-user,remote,database",
-    "sort=-user&page[size]=100&page[number]=3",
-    "page[size]=500&pretty",
+    "sort=-user&page[size]=50&page[number]=2",
+    "page[size]=150&pretty",
     "fields[sessions]=user",
     "include=services",
     "",
