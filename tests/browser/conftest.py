@@ -57,7 +57,7 @@ def page(opened: SessionsPage) -> SessionsPage:
     To show it again takes a twentieth of the CPU that it takes to load it.
     """
     opened.page.set_viewport_size(WIDE)
-    opened.page.emulate_media(color_scheme="null", reduced_motion="null")
+    opened.page.emulate_media(color_scheme="null", reduced_motion="reduce")
     opened.close_dialogs()
     opened.reset()
     opened.await_live()

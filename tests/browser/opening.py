@@ -31,7 +31,9 @@ class Opener(Closing):
 
     def context(self, **options: Any) -> BrowserContext:
         """Return a new browser profile; ``options`` are Playwright's."""
-        options = {"viewport": WIDE, "locale": "en-GB", "timezone_id": "UTC", **options}
+        # What has changed would be coloured for a second, which takes a frame 60 times a second.
+        still = {"reduced_motion": "reduce"}
+        options = {"viewport": WIDE, "locale": "en-GB", "timezone_id": "UTC", **still, **options}
         context = self._browser.new_context(**options)
         context.set_default_timeout(PATIENCE * 1000)
         context.on("console", self._hear)

@@ -20,6 +20,16 @@ from tests.program import Forked, ForkedProgram
 from tests.test_showing import sources
 
 WAITING = session_pb2.ACTIVITY_STATE_WAITING
+# Notes what is coloured for a moment: the session, the column and the colour.
+_NOTE_FLASHES = """() => {
+    window.flashed = [];
+    const animate = Element.prototype.animate;
+    Element.prototype.animate = function (frames, options) {
+        const {id} = this.closest("[data-id]").dataset;
+        flashed.push([id, this.dataset.column, frames.backgroundColor[0]]);
+        return animate.call(this, frames, options);
+    };
+}"""
 
 
 def three_tiers() -> dict[str, list[Observed]]:
@@ -134,9 +144,14 @@ def test_the_drawer_has_every_attribute_and_follows_the_session(
         }
 
     eventually(equal)
+    page.page.emulate_media(reduced_motion="no-preference")
+    page.page.evaluate(_NOTE_FLASHES)
     shown.sources["web"] = [rich("two")]
     eventually(lambda: drawer.attributes()["application"], lambda text: text == "two")
     eventually(equal)
+    flashed = [["9", "application", "var(--flash-changed)"]]
+    eventually(lambda: page.page.evaluate("flashed"), lambda found: found == flashed)
+    page.page.emulate_media(reduced_motion="reduce")
     shown.sources["web"] = []
     expect(drawer.element).to_contain_text(re.compile("ended", re.IGNORECASE))
     expect(page.row(9)).to_have_count(0)
