@@ -14,7 +14,7 @@ USERS = ("billing", "webshop", "reports", "nightly", "anna")
 APPLICATIONS = ("checkout", "invoicer", "dashboard", "psql")
 DATABASES = ("orders", "warehouse", "ledger")
 SERVICES = ("orders-rw", "orders-ro", "reports/eu")
-CROWD = 160
+CROWD = 72
 _WORDS = sorted(ACTIVITY_WORDS.values())
 
 

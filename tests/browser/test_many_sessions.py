@@ -1,4 +1,4 @@
-"""The page with 10,000 sessions that come and go; `make bench` measures how fast it is."""
+"""The page with thousands of sessions that come and go; `make bench` measures it with more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.browser.sessions_page import SessionsPage, ask
 from tests.polling import eventually
 from tests.program import Forked
 
-SIZE, CHURN = 10_000, 250
+SIZE, CHURN = 2_500, 100
+BENCHED = 10_000  # sessions that the bound of the heap is for
 ELEMENTS = 3_000
 
 
@@ -31,7 +32,7 @@ def test_it_shows_them_with_few_elements_and_little_memory(opener: Opener) -> No
         page.await_count(SIZE)
         assert page.page.locator("*").count() < ELEMENTS
         assert HEAP.bound
-        assert used_heap(page.page) < HEAP.bound
+        assert used_heap(page.page) < HEAP.bound * SIZE / BENCHED
 
 
 def test_more_than_it_follows_are_counted_until_a_choice_leaves_fewer(opener: Opener) -> None:
