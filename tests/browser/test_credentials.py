@@ -32,6 +32,22 @@ def http(files: CredentialFiles) -> Iterator[str]:
         yield served.http
 
 
+@pytest.fixture(scope="module")
+def opened(shared_opener: Opener, http: str) -> SessionsPage:
+    return open_asking(shared_opener, http)
+
+
+@pytest.fixture
+def asking(opened: SessionsPage) -> SessionsPage:
+    """Return the module's page, which asks who one is."""
+    forget = opened.page.get_by_role("button", name="Forget credentials")
+    if forget.is_visible():
+        forget.click()
+    opened.reset()
+    expect(opened.login).to_be_visible()
+    return opened
+
+
 def token(**claims: Any) -> str:
     """Return a token as one pastes it."""
     return bearer(**claims).removeprefix("Bearer ")
@@ -63,8 +79,8 @@ def kept(page: Page) -> str:
     return stored + str(page.context.cookies())
 
 
-def test_right_credentials_show_the_sessions(opener: Opener, http: str) -> None:
-    page = open_asking(opener, http)
+def test_right_credentials_show_the_sessions(asking: SessionsPage, shared_opener: Opener) -> None:
+    page = asking
     for given in ({"User": USER, "Password": PASSWORD}, {"Token": token()}):
         page.await_count(0)
         fill(page, **given)
@@ -74,7 +90,7 @@ def test_right_credentials_show_the_sessions(opener: Opener, http: str) -> None:
         expect(page.page.get_by_role("button", name="Forget credentials")).to_be_visible()
         for secret in given.values():
             assert secret not in kept(page.page)
-            assert not [each.url for each in opener.requests if secret in each.url]
+            assert not [each.url for each in shared_opener.requests if secret in each.url]
         drawer = page.open_session(1)
         assert drawer.attributes()["state"] == "Listener Session"
         drawer.close()
@@ -105,10 +121,8 @@ def test_wrong_credentials_are_said_to_be_wrong(opener: Opener, http: str) -> No
     assert "Listener" not in page.page.content()
 
 
-def test_a_token_that_expires_is_asked_for_again_and_the_view_stays(
-    opener: Opener, http: str
-) -> None:
-    page = open_asking(opener, http)
+def test_a_token_that_expires_is_asked_for_again_and_the_view_stays(asking: SessionsPage) -> None:
+    page = asking
     fill(page, Token=token(exp=time.time() + 8))
     page.await_live()
     page.search.fill("CLI")

@@ -216,8 +216,7 @@ def test_a_time_can_be_typed(page: SessionsPage, http: str) -> None:
     expect(page.strip.get_by_role("alert")).to_contain_text("is no time")
 
 
-def test_the_moment_is_in_the_address(opener: Opener, http: str) -> None:
-    page = SessionsPage.open(opener, http)
+def test_the_moment_is_in_the_address(page: SessionsPage, opener: Opener, http: str) -> None:
     page.look_back("6 hours")
     page.strip.get_by_role("combobox", name="By").select_option(label="User")
     page.click(AMID)
