@@ -11,16 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import UnreadableError
+from sessiongate.core.sources.support import elements
 from sessiongate.core.sources.support.elements import (
     BATCH,
     MAX_ELEMENT,
+    MAX_WEIGHT,
     WINDOW,
     ElementBatch,
     Elements,
     More,
 )
-from sessiongate.core.sources.support.excerpt import Excerpt
+from sessiongate.core.sources.support.excerpt import MAX_STRING, Excerpt
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
+
+LIGHT = 20_000  # values, or levels: twice what may be read of an element, in some tests
+SPACE = b" " * WINDOW
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(),
@@ -29,11 +34,11 @@ JSON = st.recursive(
 )
 
 
-def batches(elements: Elements, body: bytes, size: int) -> Iterator[ElementBatch]:
+def batches(reading: Elements, body: bytes, size: int) -> Iterator[ElementBatch]:
     parts = (body[start : start + size] for start in range(0, len(body), size))
-    for step in elements.read():
+    for step in reading.read():
         if isinstance(step, More):
-            elements.feed(next(parts, b""))
+            reading.feed(next(parts, b""))
         elif isinstance(step, ElementBatch):
             yield step
 
@@ -85,15 +90,18 @@ def test_a_long_element_that_is_text_is_read(text: str) -> None:
     "odd",
     [
         b'"' + b"x" * MAX_ELEMENT + b'"',
-        b"[" + b"{}," * 200_000 + b"{}]",
-        b"[" * 200_000 + b"]" * 200_000,
+        b"[" + b"{}," * LIGHT + SPACE + b"{}]",
+        b"[" * LIGHT + SPACE + b"]" * LIGHT,
         b"9" * (MAX_ELEMENT + 1),
         b'"' + b"\\n" * MAX_ELEMENT + b'"',
-        b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
+        b'{"a":' * LIGHT + SPACE + b"1" + b"}" * LIGHT,
     ],
     ids=["text", "many", "deep", "digits", "escapes", "deep objects"],
 )
-def test_an_element_that_is_too_large_costs_no_other(odd: bytes) -> None:
+def test_an_element_that_is_too_large_costs_no_other(
+    odd: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elements, "MAX_WEIGHT", LIGHT // 2)
     found = read(b'{"data":[1,' + odd + b",2]}", 65536)
     assert (found[0], found[2], len(found)) == (1, 2, 3)
 
@@ -107,7 +115,7 @@ def test_an_id_that_is_too_long_is_named_as_the_contract_names_it(size: int) -> 
 
 @pytest.mark.parametrize("size", [1000, 65536])
 def test_of_a_session_that_is_too_large_the_rest_is_kept(size: int) -> None:
-    text, many = "ü\\" * (MAX_ELEMENT // 2), 40_000
+    text, many = "ü\\" * MAX_STRING, MAX_WEIGHT // 10
     attributes: dict[str, object] = {
         "state": "Started",
         "user": text,
@@ -166,11 +174,11 @@ def test_an_excerpt_is_a_part_of_the_value(
 
 @pytest.mark.parametrize("most", [1, 10, 50_000])
 def test_no_more_are_read_than_may_be(most: int) -> None:
-    elements = Elements(most)
+    reading = Elements(most)
     endless = b'{"data":[' + b"{}," * 200_000
-    assert sum(len(batch.values) for batch in batches(elements, endless, 65536)) == most
-    assert elements.truncated
-    assert f"only the first {most} " in elements.partial
+    assert sum(len(batch.values) for batch in batches(reading, endless, 65536)) == most
+    assert reading.truncated
+    assert f"only the first {most} " in reading.partial
 
 
 @pytest.mark.parametrize("odd", [b"{}", '"é"'.encode()])
@@ -182,6 +190,6 @@ def test_a_step_has_so_many_elements_at_most(odd: bytes) -> None:
 
 
 def test_as_many_as_may_be_are_all() -> None:
-    elements = Elements(2)
-    assert [batch.values for batch in batches(elements, b'{"data":[1,2]}', 99)] == [[1, 2]]
-    assert not elements.truncated
+    reading = Elements(2)
+    assert [batch.values for batch in batches(reading, b'{"data":[1,2]}', 99)] == [[1, 2]]
+    assert not reading.truncated

@@ -59,7 +59,7 @@ KINDS = ("file", "memory", "postgresql")
 LASTING = ("file", "postgresql")  # outlive a core: they are the same when they are opened again
 # Histories, each in a new ledger. A server takes ten times as long for each.
 EXAMPLES = {"file": times(10, 200), "memory": times(5, 200), "postgresql": times(2, 40)}
-LIVES = {"file": 150, "memory": 80, "postgresql": 40}
+LIVES = {"file": 100, "memory": 60, "postgresql": 40}
 STATED = ("file", "memory")  # use an id that a document states, if it is free
 
 
@@ -383,7 +383,7 @@ async def lived(ledger: Ledger, number: int) -> list[Life]:
 
 def test_who_was_connected_is_found_in_each_order_page_by_page(keeper: Keeper) -> None:
     chance = random.Random(1)
-    questions = {"file": 60, "memory": 30, "postgresql": 12}[keeper.kind]
+    questions = {"file": 50, "memory": 12, "postgresql": 12}[keeper.kind]
 
     async def work(ledger: Ledger) -> None:
         lives = await lived(ledger, LIVES[keeper.kind])

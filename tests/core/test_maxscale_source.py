@@ -351,7 +351,9 @@ def test_no_time_is_wrong_whatever_cannot_be_read(maxscale: MaxScale, zone: str,
     there = ZoneInfo(zone)
     started = datetime(2026, 3, 1, tzinfo=UTC)
     change = {"Europe/Helsinki": (10, 25, 1), "America/St_Johns": (11, 1, 4)}.get(zone, (4, 4, 15))
-    now = datetime(2026, *change, tzinfo=UTC) - timedelta(hours=1)
+    now = datetime(2026, *change, tzinfo=UTC) - min(
+        timedelta(hours=1), 35 * timedelta(seconds=step)
+    )
     sessions: dict[str, datetime] = {}
 
     async def observe() -> int:
@@ -360,11 +362,11 @@ def test_no_time_is_wrong_whatever_cannot_be_read(maxscale: MaxScale, zone: str,
         async with maxscale.serving() as location:
             endpoint = Endpoint.of(SourceConfig.parse(f"maxscale+http://{location}"), port=1)
             source = MaxScaleSource(endpoint, statements=True, now=lambda: now.timestamp())
-            for number in range(min(3 * 3600 // step, 100)):
+            for number in range(min(3 * 3600 // step, 60)):
                 sessions[str(number)] = now - timedelta(seconds=2)
                 sessions = dict([*sessions.items()][-20:])
                 document = json.loads(old_answer(there, sessions))
-                document["data"] += [None] if number > 40 or step > 600 else []
+                document["data"] += [None] if number > 25 or step > 600 else []
                 maxscale.maxscale = clock_of(started, now)
                 maxscale.sessions = json.dumps(document).encode()
                 for item in (await source.observe()).sessions:

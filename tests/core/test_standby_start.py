@@ -22,9 +22,9 @@ from sessiongate.core.ledger.postgresql.starts import (
     reserve_start,
 )
 from sessiongate.v1.session_pb2 import Session
-from tests.core.engines import running_engine
+from tests.core.engines import Engine
 
-KEYS = ["\0 \x01", "é", *map(str, range(12_000))]
+KEYS = ["\0 \x01", "é", *map(str, range(6_000))]  # more than are asked for at once
 
 
 async def next_revision(url: str, reserved: ReservedStart | None = None, core: str = "") -> int:
@@ -40,7 +40,7 @@ async def next_revision(url: str, reserved: ReservedStart | None = None, core: s
         await ledger.close()
 
 
-def test_a_core_that_stands_by_reserves_its_next_start() -> None:
+def test_a_core_that_stands_by_reserves_its_next_start(engine: Engine) -> None:
     async def main(url: str) -> None:
         ledger = await PostgresqlLedger.open(url, now=time.time_ns)
         openings = [Opening(key, 5, session=Session(service="x")) for key in KEYS[:-1000]]
@@ -85,8 +85,7 @@ def test_a_core_that_stands_by_reserves_its_next_start() -> None:
         finally:
             await membership.close()
 
-    with running_engine() as engine:
-        asyncio.run(main(engine.url(engine.database())))
+    asyncio.run(main(engine.url(engine.database())))
 
 
 def after_loss(last: ReservedStart) -> range:
@@ -95,7 +94,9 @@ def after_loss(last: ReservedStart) -> range:
     return range(first, first + SPREAD)
 
 
-def test_a_core_that_meets_another_server_skips_the_numbers_that_may_be_lost() -> None:
+def test_a_core_that_meets_another_server_skips_the_numbers_that_may_be_lost(
+    engine: Engine,
+) -> None:
     async def main(url: str) -> None:
         first = await next_revision(url)
         place = LedgerPlace.parse(url)
@@ -122,5 +123,4 @@ def test_a_core_that_meets_another_server_skips_the_numbers_that_may_be_lost() -
         finally:
             connection.close()
 
-    with running_engine() as engine:
-        asyncio.run(main(engine.url(engine.database())))
+    asyncio.run(main(engine.url(engine.database())))
