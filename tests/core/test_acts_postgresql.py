@@ -305,9 +305,10 @@ def test_the_connection_of_an_act_that_hangs_is_no_session(
         (item,) = (one for one in observation.sessions if one.session.native_id == pid_of(client))
         target = Target(item, item.session, observation.incarnation)
 
-        def hanging() -> int:
+        def hanging(what: str = "pid") -> int:
             question = "FROM pg_stat_activity WHERE usename = %s AND query LIKE '%%pg_sleep%%'"
-            return len(looking.execute(f"SELECT {question}".encode(), (OPERATOR,)).fetchall())
+            asked = f"SELECT {what} {question}".encode()
+            return len(looking.execute(asked, (OPERATOR,)).fetchall())
 
         async def act() -> None:
             acting = asyncio.create_task(struck(acts, Action.TERMINATE, target))
@@ -319,6 +320,7 @@ def test_the_connection_of_an_act_that_hangs_is_no_session(
                 await asyncio.wait({acting})
 
         watched.run(act())
+        hanging("pg_terminate_backend(pid)")  # so that nobody waits for its end
 
 
 def test_a_source_that_does_not_answer_has_nothing_done_to_it(

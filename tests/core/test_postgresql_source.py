@@ -251,6 +251,7 @@ def test_a_reading_connection_that_was_given_up_at_first_is_no_session(server: P
         source._select = read
         assert {each.native_id for each in watched.sessions()} == {str(pid(looking))}
         assert looking.execute(asked).rowcount, "the server still lists it"
+        looking.execute("SELECT pg_terminate_backend(pid)" + asked.removeprefix("SELECT"))
 
 
 def test_statements_only_where_asked_for(server: Postgres, clients: Clients) -> None:
