@@ -166,7 +166,7 @@ def test_whatever_the_clock_shows_an_end_has_its_place(
 def test_an_hour_that_is_being_read_is_dropped_later_and_no_write_waits(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "_PATIENCE", "'1s'")
+    monkeypatch.setattr(partitions, "_PATIENCE", "'6s'")  # longer than the writes take
 
     async def work(ledger: PostgresqlLedger) -> None:
         await ledger.note([])
@@ -180,6 +180,7 @@ def test_an_hour_that_is_being_read_is_dropped_later_and_no_write_waits(
             ids = await lived(ledger, *(history.now + each for each in range(20)))
             assert not trimming.done(), "the writes did not wait"
             assert await trimming is False
+            monkeypatch.setattr(partitions, "_PATIENCE", "'1s'")
             assert await ledger.trim() is False, "nor is another hour detached meanwhile"
             assert (await known(ledger))[1:] == ids, "the first is not read any longer"
             assert hour(NOON) in history.tables()
