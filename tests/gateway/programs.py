@@ -191,9 +191,10 @@ def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
 
 
 def answers_alone(core: str, gateway: Gateway) -> bool:
-    """Return whether a gateway answers within a second while its core is suspended."""
+    """Return whether a gateway answers, and within a second while its core is suspended."""
     process = core_process(core)
-    httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).raise_for_status()
+    if not httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).is_success:
+        return False
     process.suspend()
     try:
         return httpx.get(f"{gateway.url}/v1/sessions", timeout=1.0).status_code == 200

@@ -232,12 +232,7 @@ def test_a_core_that_is_slow_to_begin_is_answered_from_again() -> None:
                     f"127.0.0.1:{relay.port}", replica_staleness=2.0, core_timeout=1.0
                 ) as gateway:
                     async with asyncio.timeout(LONG):
-                        while not await asyncio.to_thread(shown_alone, core, gateway):
+                        while not await asyncio.to_thread(answers_alone, core, gateway):
                             pass
 
     asyncio.run(main())
-
-
-def shown_alone(core: str, gateway: Gateway) -> bool:
-    answer = httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG)
-    return answer.status_code == 200 and answers_alone(core, gateway)
