@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1.session_pb2 import Session
 from tests.core.sources import seen
+from tests.garbage import visited
 
 MANY = 2 * STEP_CHANGES
 
@@ -223,26 +223,29 @@ def test_sessions_stated_again_are_compared_by_object_and_not_looked_at() -> Non
     asyncio.run(main())
 
 
-def test_no_search_for_garbage_visits_each_session_or_change() -> None:
+@pytest.mark.parametrize("is_linked", [False, True], ids=["alone", "linked"])
+def test_no_search_for_garbage_visits_each_session_or_change(*, is_linked: bool) -> None:
     count = 2000
 
-    def linked(number: int) -> Observed:
-        client, server = ("10.0.0.1", number), ("10.0.0.2", 5432)
-        opened = (TcpLink(client=("10.0.0.2", number), server=("10.0.0.3", 3306)),)
-        return Observed(
-            f"{number}", Session(user=f"{number % 10}"), TcpLink(client, server), opened
-        )
-
-    def searched() -> int:
-        gc.collect()
-        return len(gc.get_objects())
+    def item(side: str, number: int) -> Observed:
+        remote = number if is_linked else 10 * number + len(side)
+        wire = TcpLink(client=("10.0.0.1", remote), server=("10.0.0.2", 5432))
+        session = Session(user=f"u{number}", remote=f"10.1.{number >> 8}.{number & 255}")
+        if side == "proxy":
+            return Observed(f"{number}", session, opened=(wire,))
+        return Observed(f"{number}", session, accepted=wire)
 
     async def main() -> None:
-        async with reconcilers("s") as (table, [source], _):
-            before = searched()
-            await source.take(Observation([*map(linked, range(count))]), elapsed())
-            await source.take(Observation([*map(linked, range(count // 2, 2 * count))]), elapsed())
-            assert len(table) == 3 * count // 2
-            assert searched() - before < count / 10
+        async with reconcilers("proxy", "server") as (table, sources, _):
+            before = visited()
+            for numbers in (range(count), range(count // 2, 2 * count)):
+                for side, source in zip(("proxy", "server"), sources, strict=True):
+                    stated = [item(side, number) for number in numbers]
+                    await source.take(Observation(stated), elapsed())
+            assert len(table) == 2 * 3 * count // 2
+            linked = [row for row in table.following(0, len(table)) if row.session.upstream_ids]
+            assert len(linked) == (3 * count // 2 if is_linked else 0)
+            del linked
+            assert visited() - before < count / 2
 
     asyncio.run(main())

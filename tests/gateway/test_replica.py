@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import random
@@ -29,6 +28,7 @@ from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.gateway.upstream.store import Store
 from sessiongate.gateway.upstream.version import NO_VERSION
 from sessiongate.gateway.upstream.views import Batch, DirectView, ReplicaView
+from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
@@ -41,6 +41,7 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSync,
 )
 from tests.faults.scale import times
+from tests.garbage import visited
 
 
 def session(ident: int, user: str = "app") -> Session:
@@ -540,13 +541,10 @@ def test_a_store_that_is_dropped_is_not_indexed_further(monkeypatch: pytest.Monk
 
 
 def test_no_search_for_garbage_visits_each_session() -> None:
-    def searched() -> int:
-        gc.collect()
-        return len(gc.get_objects())
-
     store = Store()
-    before = searched()
+    before = visited()
     store.apply([snapshot(*range(1, 1000))])
+    finished(store.indexing())
     store.apply([changes([*range(500, 1500)], [*range(1, 100)])])
     assert len(store) == 1400
-    assert searched() - before < 200
+    assert visited() - before < 200

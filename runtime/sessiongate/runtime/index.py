@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.memory import unsearched, untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence, put
 from sessiongate.runtime.turns import Steps, let_go
 
@@ -34,6 +34,7 @@ class Index:
         found = self._ids.get(value, ())
         return (found,) if isinstance(found, int) else found
 
+    @unsearched()
     def change(
         self,
         removed: Iterable[tuple[Hashable, int]],
@@ -67,8 +68,10 @@ class Index:
                 self._ids[value] = new[0]
             else:
                 self._keep(value, sorted(new))
+        untrack(self._ids)
         return come, gone
 
+    @unsearched()
     def add(self, values: Sequence[Hashable], ids: Sequence[int]) -> None:
         """Add ids, each to the value in its place; a value that no other one has costs least."""
         own: dict[Hashable, int] = dict(zip(values, ids, strict=True))
@@ -79,6 +82,7 @@ class Index:
         for value in self._ids.keys() & own.keys():
             self._add(value, self._ids[value], (own.pop(value),))
         self._ids |= own
+        untrack(self._ids)
 
     def let_go(self) -> Steps[None]:
         """Forget all values, in steps."""

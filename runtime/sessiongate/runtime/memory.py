@@ -6,7 +6,9 @@ import asyncio
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of glibc's malloc.h
 _LARGE = 128 * 1024  # bytes
@@ -18,6 +20,8 @@ _IDLE = 60.0  # seconds without the work that frees large amounts
 # searches before survivors are searched too, which takes a few milliseconds; and those
 # before all objects are.
 _YOUNG, _MIDDLE, _OLD = 1000, 10, 800
+
+_T = TypeVar("_T")
 
 
 def use_one_malloc_arena() -> None:
@@ -72,12 +76,31 @@ class FreeMemory:
 
 
 # Takes an object out of those that are searched for garbage. Call this for objects of which
-# there are as many as sessions, and only if they never become part of a cycle: they are freed
-# when nothing refers to them. An object must be a list, dict, set or tuple, or of a class that
-# is written in Python; a dict is searched again from its next change on.
+# there are as many as sessions, for containers of these, of which a search visits each item, and
+# only if they never become part of a cycle: they are freed when nothing refers to them. An object
+# must be a list, dict, set or tuple, or of a class that is written in Python. A dict is searched
+# again from its next change on, among the young objects: change it `unsearched`.
 untrack: Callable[[object], None] = ctypes.PYFUNCTYPE(None, ctypes.py_object)(
     ("PyObject_GC_UnTrack", ctypes.pythonapi)
 )
+
+
+def untracked(made: _T) -> _T:
+    """Take what was just made out of what is searched for garbage; return it."""
+    untrack(made)
+    return made
+
+
+@contextmanager
+def unsearched() -> Iterator[None]:
+    """Put off searches for garbage until the context ends, which must be soon."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
 
 
 def collect_rarely() -> None:

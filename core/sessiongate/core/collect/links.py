@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.base import Observed, TcpLink
-from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.memory import untrack, untracked
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
@@ -62,12 +62,15 @@ class _Meeting:
         self.opened: dict[tuple[int, int], TcpLink] = {}  # by session id, place in its list
         self.accepted: dict[int, TcpLink] = {}  # by session id
         self.pairs: set[_Pair] = set()
+        untrack(self)
 
     def add(self, end: _End) -> None:
         if end.place == _ACCEPTED:
             self.accepted[end.ident] = end.link
         else:
             self.opened[end.ident, end.place] = end.link
+        for each in (self.opened, self.accepted):
+            untrack(each)
 
     def remove(self, end: _End) -> None:
         if end.place == _ACCEPTED:
@@ -84,8 +87,8 @@ class Links:
         self._alone: dict[Hashable, _End] = {}
         self._meetings: dict[Hashable, _Meeting] = {}  # under other names than those
         self._pairs: Counter[_Pair] = Counter()  # in how many meetings each is linked
-        self._upstream: defaultdict[int, set[int]] = defaultdict(set)
-        self._downstream: defaultdict[int, set[int]] = defaultdict(set)
+        self._upstream: defaultdict[int, set[int]] = defaultdict(_ids)
+        self._downstream: defaultdict[int, set[int]] = defaultdict(_ids)
         # By id, the last of those of sessions that have none any longer.
         self._former_upstream: dict[int, int] = {}
         self._former_downstream: dict[int, int] = {}
@@ -145,6 +148,8 @@ class Links:
                 if not neighbours[one]:
                     del neighbours[one]
                     former[one] = other
+        for each in (self._alone, self._meetings, self._pairs, self._upstream, self._downstream):
+            untrack(each)
         return {ident for pair in changed for ident in pair}
 
     def _enter(self, name: Hashable, end: _End, names: set[Hashable]) -> None:
@@ -186,7 +191,7 @@ class Links:
         }
         touched.update(pairs - meeting.pairs)
         touched.subtract(meeting.pairs - pairs)
-        meeting.pairs = pairs
+        meeting.pairs = untracked(pairs)
         if not meeting.accepted and not meeting.opened:
             del self._meetings[name]
 
@@ -198,6 +203,10 @@ class Links:
         else:
             del self._pairs[pair]
         return bool(before) != bool(before + more)
+
+
+def _ids() -> set[int]:
+    return untracked(set())
 
 
 def _ends(ident: int, links: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:

@@ -26,7 +26,7 @@ from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.memory import unsearched, untrack, untracked
 from sessiongate.v1.session_pb2 import Session
 
 _AT_ONCE = 8  # sessions that are prepared before a rest may be due
@@ -58,7 +58,7 @@ class ShownSource:
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
-        self.stated = _untracked_set()
+        self.stated: set[Observed] = untracked(set())
         self.unreadable = UnreadableMembers()  # of those
         # By key, sessions that it lacks: when each was last observed, on the clock `elapsed`.
         self.absent: dict[str, float] = {}
@@ -161,9 +161,10 @@ class ShownSource:
         self._stale_since = since
         if self._hiding:
             self._hiding.update(self.shown)
+            untrack(self._hiding)
         else:
             self._hiding = self.shown
-        self.shown, self.waiting, self.stated = {}, {}, _untracked_set()
+        self.shown, self.waiting, self.stated = {}, {}, untracked(set())
         self.unreadable.clear()
         if at_once := granted(len(self._hiding), STEP_CHANGES):
             self._hide_some(at_once)
@@ -255,10 +256,13 @@ class ShownSource:
         while not self._revisions.is_reserved(self._table.revision + most + len(self._table)):
             await self._revisions.reserve(self._table.revision + most + len(self._table))
         effects = Effects()
-        for entry in step.entries:
-            self._enter(entry, effects)
-        self._note_transactions(step.ready)
-        rows = self._change(effects, step)
+        with unsearched():
+            for entry in step.entries:
+                self._enter(entry, effects)
+            untrack(self.shown)
+            untrack(self.waiting)
+            self._note_transactions(step.ready)
+            rows = self._change(effects, step)
         for entry in step.entries:
             self._keep(entry, rows)
 
@@ -330,9 +334,3 @@ class ShownSource:
 def _longer(longest: int | None, start: int | None, until: int) -> int | None:
     """Return the longer one: the longest so far, or the transaction that began at ``start``."""
     return longest if start is None else max(longest or 0, until - start)
-
-
-def _untracked_set() -> set[Observed]:
-    items: set[Observed] = set()
-    untrack(items)
-    return items

@@ -11,6 +11,7 @@ from sessiongate.core.sources.base import TcpLink
 from sessiongate.core.table.draft import Draft, unassigned
 from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
+from sessiongate.runtime.memory import unsearched, untrack
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
@@ -117,6 +118,7 @@ class FleetLinks:
             link(session, *linked, self._max_session)
         return linked
 
+    @unsearched()
     def change(self, upserts: Mapping[int, CoreLinks], removals: Iterable[int]) -> set[int]:
         """Take over what is stated of sessions; return those whose links to others changed."""
         withdrawn: list[Stated] = []
@@ -133,6 +135,7 @@ class FleetLinks:
                 self._stated.pop(ident, None)
             else:
                 self._stated[ident] = stated
+        untrack(self._stated)
         changed = self._links.observe(withdrawn, added)
         for ident in ended.union(ident for ident, _ in withdrawn):
             if ident not in self._stated:

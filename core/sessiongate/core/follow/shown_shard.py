@@ -18,6 +18,7 @@ from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.memory import untracked
 from sessiongate.runtime.rate_limited_log import RateLimitedLog
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus
@@ -277,7 +278,7 @@ class ShownShard:
     def _add_source(self, name: str) -> None:
         """Show a source that is not shown yet, as one that is not read."""
         if name not in self._ids:
-            self._ids[name] = set()
+            self._ids[name] = untracked(set())
             self._show_source(name, elapsed())
 
     def _show_source(self, name: str, read_at: float) -> None:

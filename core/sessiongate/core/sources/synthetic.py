@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
 from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.runtime.memory import unsearched, untrack, untracked
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
@@ -48,6 +49,7 @@ _ACTIVITIES = (
 _WAITING = len(_ACTIVITIES) - 1
 _IN_TRANSACTION = range(_WAITING - 2, len(_ACTIVITIES))
 _NOT_MADE = Session()
+_AT_ONCE = 20  # sessions that are made before a pause may be due
 
 
 class SyntheticSource:
@@ -74,7 +76,7 @@ class SyntheticSource:
         self._made = 0  # sessions; also the serial number of the next
         # The serial number of the session in each slot, and the sessions by serial
         # number, in the order in which they were made.
-        self._slots = list(range(sessions))
+        self._slots = untracked(list(range(sessions)))
         self._live: dict[int, Observed] = {}
         self._observation = Observation(())
 
@@ -91,7 +93,10 @@ class SyntheticSource:
         if before < due:
             await pace.rest()  # other sources may begin in this turn of the loop, too
         while self._made < due:
-            self._make_next()
+            with unsearched():
+                for _ in range(min(_AT_ONCE, due - self._made)):
+                    self._make_next()
+                untrack(self._live)
             await pace.pause()
         if self._made != before:
             self._observation = Observation(tuple(self._live.values()))

@@ -15,7 +15,7 @@ from sessiongate.core.table.addresses import Networks
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.runtime.index import Index
-from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.memory import untrack, untracked
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 
@@ -94,7 +94,9 @@ class Indexes:
         )
         for group in cast(set[Group], new):
             for value, groups in zip(group.values, self._fields, strict=True):
-                groups.setdefault(value, set()).add(group)
+                if (having := groups.get(value)) is None:
+                    having = groups[value] = untracked(set())
+                having.add(group)
         for group in cast(set[Group], old):
             self._forget(group)
         arrived, left = self.by_remote.change(
@@ -104,6 +106,8 @@ class Indexes:
         self._texts |= dict.fromkeys(one for one in arrived if not isinstance(one, int))
         for one in left:
             self._texts.pop(one, None)
+        for each in (self._known, *self._fields):
+            untrack(each)
 
     def _forget(self, group: Group) -> None:
         del self._known[group.values]

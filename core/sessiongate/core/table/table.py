@@ -32,7 +32,7 @@ from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.snapshot import TableSnapshot
 from sessiongate.core.table.source_state import SourceState
-from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.memory import unsearched, untrack
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -170,6 +170,7 @@ class SessionTable:
         """Make changes visible as `show` does: all at once, removals first."""
         self.show([*map(Draft.of, upserts)], removals)
 
+    @unsearched()
     def show(self, upserts: Sequence[Draft], removals: Iterable[int]) -> Mapping[int, Row]:
         """Make changes visible, all at once, removals first; return the new rows by id.
 

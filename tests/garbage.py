@@ -1,0 +1,14 @@
+"""What a search for garbage costs."""
+
+from __future__ import annotations
+
+import gc
+
+
+def visited() -> int:
+    """Return how many objects a search visits, each as often as it does.
+
+    It goes through what is searched, and looks at all that this refers to.
+    """
+    gc.collect()
+    return sum(1 + len(gc.get_referents(each)) for each in gc.get_objects())
