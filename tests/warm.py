@@ -18,10 +18,12 @@ from pathlib import Path
 import typer.main
 
 import sessiongate.core
+from sessiongate.core.ledger.postgresql import partitions
 from sessiongate.core.sources import base
 from sessiongate.gateway.cli.main import app
 from sessiongate.runtime import daemon_thread
 from sessiongate.runtime.telemetry import correlation
+from tests import few_partitions
 
 _OTHERS = ["sessiongate.gateway.__main__", "sessiongate.gateway.app", "uvloop"]
 _OTHERS += ["typer._adapters", "typer._click.decorators"]
@@ -45,6 +47,8 @@ for each in _commands:
 
 # All installed packages are searched for the kinds of sources.
 base._installed()
+
+partitions.AHEAD = few_partitions.AHEAD
 
 
 def _renew() -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.postgresql import partitions
+from tests import few_partitions
 from tests.postgres import PASSWORD, Postgres, running_postgres
 
 ROLE = "sessiongate"
-FEW = 4 * partitions.HOUR  # for which partitions are made ahead
 
 
 class Engine:
@@ -50,11 +50,10 @@ class Engine:
 def running_engine(**changes: object) -> Iterator[Engine]:
     """Run a server until the block ends; ``changes`` are of its settings.
 
-    Meanwhile, the ledgers that this process opens make few partitions: a new one takes the server
-    0.35 s of CPU otherwise, most of it for those of hours in which nothing will end.
+    Meanwhile, the ledgers that this process opens make few partitions.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(partitions, "AHEAD", FEW)
+        patch.setattr(partitions, "AHEAD", few_partitions.AHEAD)
         with running_postgres(PASSWORD, **{"fsync": "on", **changes}) as server:
             yield Engine(server)
 

@@ -22,7 +22,7 @@ from tests.core.engines import Engine
 SECOND = 10**9
 DAY = 24 * HOUR
 NOON = 1_700_000_000 * SECOND // HOUR * HOUR
-AHEAD = partitions.AHEAD  # 48 hours; ledgers in tests make fewer partitions
+AHEAD = partitions.AHEAD  # ledgers in tests make fewer partitions
 FOREVER = 1 << 62
 
 
@@ -135,6 +135,7 @@ def test_each_hour_has_a_part_and_is_dropped_as_a_whole(history: History) -> Non
 def test_whatever_the_clock_shows_an_end_has_its_place(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert AHEAD == 48 * HOUR
     monkeypatch.setattr(partitions, "AHEAD", AHEAD)
 
     async def work(ledger: PostgresqlLedger) -> None:
