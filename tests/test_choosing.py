@@ -11,6 +11,7 @@ import pytest
 from sessiongate.v1 import session_pb2
 from tests.doing import Shown, showing, stated
 from tests.gateway.scripted import ScriptedCore, listening, page
+from tests.invoking import run_here
 from tests.program import ForkedProgram, run
 
 
@@ -31,7 +32,7 @@ def shown() -> Iterator[Shown]:
 
 def ids(core: Shown, flags: str) -> list[int]:
     """Return the ids that a list with these flags shows."""
-    listed = run("list", "--core", core.address, *shlex.split(flags))
+    listed = run_here("list", "--core", core.address, *shlex.split(flags))
     assert listed.returncode == 0
     assert listed.stderr == ("" if listed.stdout else "no sessions\n")
     return [int(line.split()[0]) for line in listed.stdout.splitlines()[1:]]
@@ -65,23 +66,25 @@ def test_flags_choose_sessions_and_their_order(shown: Shown, flags: str, listed:
 
 @pytest.mark.parametrize("command", ["list", "list --by user", "blockers", "watch"])
 def test_a_source_that_does_not_exist_is_an_error(shown: Shown, command: str) -> None:
-    misspelt = run(*command.split(), "--source", "pg", "--source", "pol", "--core", shown.address)
+    misspelt = run_here(
+        *command.split(), "--source", "pg", "--source", "pol", "--core", shown.address
+    )
     assert (misspelt.returncode, misspelt.stdout) == (2, "")
     assert misspelt.stderr == "sessiongate: there is no source 'pol'; did you mean 'pool'?\n"
-    unlike = run(*command.split(), "--source", "haproxy", "--core", shown.address)
+    unlike = run_here(*command.split(), "--source", "haproxy", "--core", shown.address)
     assert unlike.stderr == "sessiongate: there is no source 'haproxy'; sources: pg, pool\n"
 
 
 def test_a_core_of_many_sources_names_none_of_them() -> None:
     with showing({f"database-{number}": [] for number in range(21)}) as core:
-        unlike = run("list", "--source", "pg", "--core", core.address)
+        unlike = run_here("list", "--source", "pg", "--core", core.address)
     assert unlike.stderr == (
         "sessiongate: there is no source 'pg'; `sessiongate sources` lists the 21 sources\n"
     )
 
 
 def test_a_document_holds_only_what_is_chosen(shown: Shown) -> None:
-    listed = run("list", "--json", "--user", "bob", "--core", shown.address)
+    listed = run_here("list", "--json", "--user", "bob", "--core", shown.address)
     assert listed.stdout.count('"type": "sessions"') == 1
 
 
@@ -96,7 +99,7 @@ def test_no_more_is_read_than_is_shown() -> None:
     core = ScriptedCore()
     core.pages, core.silent_from = [page(1, 2), page(3, 2), page(5, 2)], 2
     with listening(core) as address:
-        listed = run("list", "--limit", "4", "--core", address)
+        listed = run_here("list", "--limit", "4", "--core", address)
     assert (listed.returncode, core.calls) == (0, 2)
 
 
@@ -139,6 +142,6 @@ def test_a_session_that_begins_to_match_is_new_to_who_watches() -> None:
     ],
 )
 def test_what_cannot_be_chosen_is_refused_with_what_can(line: str, said: str) -> None:
-    asked = run(*shlex.split(line))
+    asked = run_here(*shlex.split(line))
     assert (asked.returncode, asked.stdout) == (2, "")
     assert said in asked.stderr

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 
 from sessiongate.gateway.cli.columns import Columns
 from tests.gateway.scripted import Failure, ScriptedCore, listening, page
-from tests.program import ForkedProgram, run
+from tests.invoking import run_here
+from tests.program import ForkedProgram
 
 ROWS = [
     ("1", "alice", "2001:db8::17", "a short one"),
@@ -74,10 +75,10 @@ def test_a_list_that_fails_midway_is_an_error() -> None:
     core = ScriptedCore()
     core.pages = [page(1, 2), Failure(grpc.StatusCode.INTERNAL)]
     with listening(core) as address:
-        listed = run("list", "--core", address)
+        listed = run_here("list", "--core", address)
         assert (listed.returncode, len(listed.stdout.splitlines())) == (1, 3)
         assert listed.stderr == "sessiongate: the core failed to answer\n"
-        listed = run("list", "--json", "--core", address)
+        listed = run_here("list", "--json", "--core", address)
         assert listed.returncode == 1
         with pytest.raises(json.JSONDecodeError):  # a part is not mistaken for the whole
             json.loads(listed.stdout)

@@ -10,7 +10,7 @@ import pytest
 
 from sessiongate.v1 import session_pb2
 from tests.doing import Shown, showing, stated
-from tests.program import run
+from tests.invoking import run_here
 
 
 @pytest.fixture(scope="module")
@@ -41,36 +41,36 @@ def shown() -> Iterator[Shown]:
     ],
 )  # fmt: skip
 def test_the_largest_groups_come_first(shown: Shown, flags: str, rows: list[list[str]]) -> None:
-    counted = run("list", "--core", shown.address, *shlex.split(flags))
+    counted = run_here("list", "--core", shown.address, *shlex.split(flags))
     assert (counted.returncode, counted.stderr) == (0, "")
     assert [line.split() for line in counted.stdout.splitlines()] == rows
 
 
 def test_a_limit_says_what_there_is_beyond_it(shown: Shown) -> None:
-    counted = run("list", "--core", shown.address, "--by", "user", "--limit", "1")
+    counted = run_here("list", "--core", shown.address, "--by", "user", "--limit", "1")
     assert len(counted.stdout.splitlines()) == 2
     assert counted.stderr == "1 of 2 groups; 4 sessions in all\n"
 
 
 def test_counts_are_printed_as_csv(shown: Shown) -> None:
-    counted = run("list", "--core", shown.address, "--by", "application,database", "-o", "csv")
+    counted = run_here("list", "--core", shown.address, "--by", "application,database", "-o", "csv")
     assert counted.stdout == "application,database,count\n'=etl,,2\npsql,orders,1\n,,1\n"
-    nobody = run("list", "--core", shown.address, "--by", "user", "--user", "nobody")
+    nobody = run_here("list", "--core", shown.address, "--by", "user", "--user", "nobody")
     assert (nobody.stdout, nobody.stderr) == ("", "no sessions\n")
 
 
 def test_documents_have_rest_s_resource_objects(shown: Shown) -> None:
     flags = ("list", "--core", shown.address, "--by", "database,user", "-o")
-    document = json.loads(run(*flags, "json").stdout)
+    document = json.loads(run_here(*flags, "json").stdout)
     assert document["links"] == {"self": "http://localhost:8989/v1/counts/?by=database%2Cuser"}
     assert document["data"][-1] == {
         "id": "*,bob%1B",
         "type": "counts",
         "attributes": {"database": None, "user": "bob\x1b", "count": 1},
     }
-    lines = run(*flags, "jsonl").stdout.splitlines()
+    lines = run_here(*flags, "jsonl").stdout.splitlines()
     assert [json.loads(line) for line in lines] == document["data"]
-    assert "\x1b" not in run(*flags, "yaml").stdout
+    assert "\x1b" not in run_here(*flags, "yaml").stdout
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,6 @@ def test_documents_have_rest_s_resource_objects(shown: Shown) -> None:
     ],
 )
 def test_what_cannot_be_counted_is_refused(flags: str, said: str) -> None:
-    asked = run("list", *shlex.split(flags))
+    asked = run_here("list", *shlex.split(flags))
     assert (asked.returncode, asked.stdout) == (2, "")
     assert said in asked.stderr

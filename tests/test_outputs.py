@@ -14,7 +14,7 @@ from sessiongate.gateway.cli.yaml import yaml_text
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection
 from tests.doing import Shown, showing, stated
-from tests.program import run
+from tests.invoking import run_here
 
 ODD = "=cmd|'/c calc'!A0\x1b[2J\u202e\U000e0001 \"é山\" #: -"
 
@@ -33,7 +33,7 @@ def shown() -> Iterator[Shown]:
 
 def listed(core: Shown, *flags: str) -> str:
     """Return what a list with these flags prints, which no terminal obeys."""
-    ended = run("list", "--core", core.address, *flags)
+    ended = run_here("list", "--core", core.address, *flags)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.replace("\n", "").isprintable()
     return ended.stdout
@@ -83,7 +83,8 @@ def test_a_wide_table_shows_more(shown: Shown) -> None:
 def test_show_and_sources_print_yaml(shown: Shown) -> None:
     for command in (("show", "1"), ("sources",)):
         as_yaml, as_json = (
-            run(*command, "--core", shown.address, "-o", form).stdout for form in ("yaml", "json")
+            run_here(*command, "--core", shown.address, "-o", form).stdout
+            for form in ("yaml", "json")
         )
         # The sources are read again and again.
         data = [yaml.safe_load(as_yaml)["data"], json.loads(as_json)["data"]]
@@ -110,5 +111,5 @@ def test_yaml_is_read_as_what_was_written(value: Any) -> None:
 
 def test_a_list_that_fails_at_once_prints_nothing() -> None:
     for form in ("csv", "json", "yaml", "jsonl"):
-        asked = run("list", "--core", "127.0.0.1:1", "-o", form)
+        asked = run_here("list", "--core", "127.0.0.1:1", "-o", form)
         assert (asked.returncode, asked.stdout) == (1, "")

@@ -12,7 +12,8 @@ from sessiongate.gateway.cli.one_session import session_rows
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from tests.doing import CONNECTED, Shown, showing, stated
-from tests.program import ForkedProgram, run
+from tests.invoking import run_here
+from tests.program import ForkedProgram
 from tests.terminal import at_terminal
 
 TO_PROXY = TcpLink(("10.0.0.1", 5000), ("10.0.0.2", 3306))
@@ -39,14 +40,14 @@ def sources() -> dict[str, list[Observed]]:
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Shown]:
     with showing(sources()) as core:
-        while "downstream" not in run("show", "3", "--json", "--core", core.address).stdout:
+        while "downstream" not in run_here("show", "3", "--json", "--core", core.address).stdout:
             pass
         yield core
 
 
 def trees(core: Shown, ident: int) -> dict[str, list[str]]:
     """Return what stands below a session's attributes, by title; durations are D."""
-    ended = run("show", ident, "--core", core.address)
+    ended = run_here("show", ident, "--core", core.address)
     assert (ended.returncode, ended.stderr) == (0, "")
     _, *parts = ended.stdout.split("\n\n")
     lines = [re.sub(r"\d+d\d\dh", "D", part).splitlines() for part in parts]
@@ -115,7 +116,7 @@ def test_a_deadlock_is_drawn_once() -> None:
 
 def test_one_command_shows_who_blocks_whom(shown: Shown) -> None:
     def drawn(*flags: str) -> list[str]:
-        printed = run("blockers", "--core", shown.address, *flags)
+        printed = run_here("blockers", "--core", shown.address, *flags)
         assert printed.returncode == 0, printed.stderr
         return [
             re.sub(r" +[0-9]+[smhd][0-9smhd]*", "  D", line) for line in printed.stdout.splitlines()
@@ -144,7 +145,7 @@ def test_each_that_waits_is_drawn_below_those_that_it_waits_for() -> None:
         stated("6", waiting, service="pg"),
     ]
     with showing({"pg": sessions, "my": "gone"}) as core:
-        printed = run("blockers", "--core", core.address)
+        printed = run_here("blockers", "--core", core.address)
     lines = [re.findall(r"(.*?[0-9]+)  pg", line)[0] for line in printed.stdout.splitlines()]
     assert lines == ["├─ 3", "│  └─ 4", "├─ 5", "│  └─ 4", "└─ 1", "   └─ 2", "      └─ 1"]
     assert "unreachable: my" in printed.stderr
@@ -155,7 +156,7 @@ def test_a_queue_stands_side_by_side_below_its_head() -> None:
     keys = [*map(str, range(2, 301))]  # 2 waits for 1, the others for 2 and all before them
     queue = [stated(key, waiting, blocked_by=keys[:at] or ["1"]) for at, key in enumerate(keys)]
     with showing({"pg": [stated("1"), *queue]}) as core:
-        printed = run("blockers", "--core", core.address).stdout.splitlines()
+        printed = run_here("blockers", "--core", core.address).stdout.splitlines()
     assert len(printed) == 300
     assert {re.findall(r".*?─ ", line)[0] for line in printed} == {
         "└─ ",
@@ -177,7 +178,7 @@ def test_a_terminal_shows_the_start_of_long_texts_in_trees() -> None:
             *_, line = at_terminal(*arguments, "--core", core.address).splitlines()
             assert f"{'u' * 19}…  " in line
             assert len(line) < 100
-        assert user in run("blockers", "--core", core.address).stdout
+        assert user in run_here("blockers", "--core", core.address).stdout
 
 
 def test_a_session_is_followed_until_it_ends() -> None:
@@ -189,7 +190,7 @@ def test_a_session_is_followed_until_it_ends() -> None:
             core.sources["pg"] = []
             follow.expect("session 1 has ended")
             assert follow.wait() == 0
-        refused = run("show", "1", "--follow", "--json")
+        refused = run_here("show", "1", "--follow", "--json")
         assert refused.returncode == 2
         assert "--follow: is only for the table" in refused.stderr
-        assert run("show", "1", "--follow", "--core", core.address).returncode == 1
+        assert run_here("show", "1", "--follow", "--core", core.address).returncode == 1
