@@ -12,6 +12,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import sys
 import threading
 from pathlib import Path
 
@@ -79,4 +80,5 @@ def _join_pages() -> None:
                 advise(ctypes.c_void_p(at), ctypes.c_size_t(_HUGE), _COLLAPSE)
 
 
-_join_pages()
+if sys.platform == "linux":
+    _join_pages()
