@@ -10,6 +10,7 @@ from datetime import timedelta
 from sessiongate.core.fleet.member import MemberEntry
 from sessiongate.core.fleet.membership import Membership
 from sessiongate.core.fleet.standby_start import StandbyStart
+from sessiongate.core.ledger.lock import LedgerHeldError
 from sessiongate.core.ledger.past import Opening
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
@@ -23,6 +24,7 @@ from sessiongate.core.ledger.postgresql.starts import (
 )
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine
+from tests.program import PATIENCE
 
 KEYS = ["\0 \x01", "é", *map(str, range(6_000))]  # more than are asked for at once
 
@@ -33,7 +35,15 @@ async def next_revision(url: str, reserved: ReservedStart | None = None, core: s
     def opening(ledger: PostgresqlLedger) -> None:
         ledger.pen.reserved = reserved
 
-    ledger = await PostgresqlLedger.open(url, now=time.time_ns, core=core, opening=opening)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                ledger = await PostgresqlLedger.open(
+                    url, now=time.time_ns, core=core, opening=opening
+                )
+                break
+            except LedgerHeldError:  # the server notices a little later that another has left
+                await asyncio.sleep(0.01)
     try:
         return await ledger.ceiling()
     finally:
