@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
@@ -103,6 +104,11 @@ def test_a_turn_that_took_long_leaves_the_loop_to_others_that_use_it(
 
 def test_the_items_of_which_something_holds_are_kept_in_their_order() -> None:
     assert asyncio.run(kept(lambda item: item % 3 == 0, range(1000))) == [*range(0, 1000, 3)]
+
+
+def test_no_search_for_garbage_goes_through_what_very_many_items_become() -> None:
+    assert not gc.is_tracked(asyncio.run(kept(bool, [1, 2])))
+    assert not gc.is_tracked(asyncio.run(mapped(str, [1, 2])))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=30), st.integers(1, 200))

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from sessiongate.core.sources.support.elements import ElementBatch, Elements, More
+from sessiongate.runtime.memory import untracked
 
 STEP = 0.004  # seconds
 _PART = 100  # items that are processed in one go
@@ -122,7 +123,7 @@ async def mapped(
     function: Callable[[_T], _R], items: Iterable[_T], pace: Pace | None = None
 ) -> list[_R]:
     """Return the function's result for each item."""
-    found: list[_R] = []
+    found: list[_R] = untracked([])  # it grows to as many as there are sessions
     async for part in parts(items, pace or Pace()):
         found += map(function, part)
     return found
@@ -132,7 +133,7 @@ async def kept(
     holds: Callable[[_T], bool], items: Iterable[_T], pace: Pace | None = None
 ) -> list[_T]:
     """Return the items for which ``holds`` is true."""
-    found: list[_T] = []
+    found: list[_T] = untracked([])
     async for part in parts(items, pace or Pace()):
         found += filter(holds, part)
     return found
