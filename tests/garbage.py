@@ -5,6 +5,12 @@ from __future__ import annotations
 import gc
 
 
+def searched() -> int:
+    """Return how many objects a search goes through."""
+    gc.collect()
+    return len(gc.get_objects())
+
+
 def visited() -> int:
     """Return how many objects a search visits, each as often as it does.
 

@@ -24,7 +24,7 @@ from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1.session_pb2 import Session
 from tests.core.sources import seen
-from tests.garbage import visited
+from tests.garbage import searched, visited
 
 MANY = 2 * STEP_CHANGES
 
@@ -225,7 +225,7 @@ def test_sessions_stated_again_are_compared_by_object_and_not_looked_at() -> Non
 
 @pytest.mark.parametrize("is_linked", [False, True], ids=["alone", "linked"])
 def test_no_search_for_garbage_visits_each_session_or_change(*, is_linked: bool) -> None:
-    count = 2000
+    count = 4000
 
     def item(side: str, number: int) -> Observed:
         remote = number if is_linked else 10 * number + len(side)
@@ -237,7 +237,7 @@ def test_no_search_for_garbage_visits_each_session_or_change(*, is_linked: bool)
 
     async def main() -> None:
         async with reconcilers("proxy", "server") as (table, sources, _):
-            before = visited()
+            before, objects = visited(), searched()
             for numbers in (range(count), range(count // 2, 2 * count)):
                 for side, source in zip(("proxy", "server"), sources, strict=True):
                     stated = [item(side, number) for number in numbers]
@@ -246,6 +246,7 @@ def test_no_search_for_garbage_visits_each_session_or_change(*, is_linked: bool)
             linked = [row for row in table.following(0, len(table)) if row.session.upstream_ids]
             assert len(linked) == (3 * count // 2 if is_linked else 0)
             del linked
-            assert visited() - before < count  # of three times as many sessions; it is 600 to 800
+            assert visited() - before < count / 2
+            assert searched() - objects < count / 10
 
     asyncio.run(main())
