@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
@@ -17,7 +18,7 @@ from tests.browser.test_accessibility import STYLES, accept
 from tests.browser.test_hostile_text import HOSTILE, counts
 from tests.doing import Shown, showing, stated
 from tests.polling import eventually
-from tests.program import Forked, ForkedProgram
+from tests.program import PATIENCE, Forked, ForkedProgram
 
 MINUTE = 60
 HISTORY = "/v1/history/sessions"
@@ -55,11 +56,20 @@ def http(shown: Shown) -> Iterator[str]:
         served.expect("Try +curl")
         eventually(lambda: len(ask(address)) == len(PEOPLE))
         shown.sources["web"] = "no route to web"
+        eventually(lambda: unreachable(address), lambda names: names == ["web"])
         stays = [each for each in shown.sources["pg"] if isinstance(each, Observed)]
         shown.sources["pg"] = [each for each in stays if int(each.key) not in ENDED]
         eventually(lambda: ended(address) == {str(key) for key in ENDED})
         shown.sources["web"] = []
+        eventually(lambda: unreachable(address), lambda names: not names)
         yield address
+
+
+def unreachable(http: str) -> list[str]:
+    """Return the sources that could not be read last."""
+    answer = httpx.get(f"http://{http}/v1/sessions", timeout=PATIENCE)
+    names: list[str] = answer.raise_for_status().json().get("meta", {}).get("unreachable", [])
+    return names
 
 
 def ended(http: str) -> set[str]:
