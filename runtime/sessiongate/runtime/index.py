@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sessiongate.runtime.memory import unsearched, untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence, put
+from sessiongate.runtime.split_dict import LAST, SplitDict
 from sessiongate.runtime.turns import Steps, let_go
 
 # Most values have few sessions, and a value of its own is what many sessions have: one id
@@ -20,7 +21,7 @@ class Index:
     """Ids by value. A session has one value, or None, which is not indexed."""
 
     def __init__(self) -> None:
-        self._ids: dict[Hashable, _Ids] = {}
+        self._ids: SplitDict[Hashable, _Ids] = SplitDict()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -47,28 +48,31 @@ class Index:
         come: set[Hashable] = set()
         gone: set[Hashable] = set()
         less, more = _by_value(removed), _by_value(added)
+        dicts = self._ids.dicts
         # SortedSequence comes last: whether something is one takes long to find out.
         for value, out in less.items():
-            ids = self._ids.get(value)
+            known = dicts[hash(value) & LAST]
+            ids = known.get(value)
             if ids is None:
                 continue
             if isinstance(ids, int | list):
-                self._remove_few(value, ids, out)
+                _remove_few(known, value, ids, out)
             else:
-                self._change_many(value, ids, out, more.pop(value, ()))
-            if value not in self._ids:
+                _change_many(known, value, ids, out, more.pop(value, ()))
+            if value not in known:
                 gone.add(value)
         for value, new in more.items():
-            ids = self._ids.get(value)
+            known = dicts[hash(value) & LAST]
+            ids = known.get(value)
             if ids is not None:
-                self._add(value, ids, new)
+                _add(known, value, ids, new)
                 continue
             (gone.remove if value in gone else come.add)(value)
             if len(new) == 1:  # the usual one: most addresses have one session
-                self._ids[value] = new[0]
+                known[value] = new[0]
             else:
-                self._keep(value, sorted(new))
-        untrack(self._ids)
+                _keep(known, value, sorted(new))
+        self._ids.untrack()
         return come, gone
 
     @unsearched()
@@ -79,59 +83,70 @@ class Index:
             self.change((), zip(values, ids, strict=True))
             return
         own.pop(None, None)
-        for value in self._ids.keys() & own.keys():
-            self._add(value, self._ids[value], (own.pop(value),))
-        self._ids |= own
-        untrack(self._ids)
+        dicts = self._ids.dicts
+        for value, ident in own.items():
+            known = dicts[hash(value) & LAST]
+            before = known.get(value)
+            if before is None:
+                known[value] = ident
+            else:
+                _add(known, value, before, (ident,))
+        self._ids.untrack()
 
     def let_go(self) -> Steps[None]:
         """Forget all values, in steps."""
         return let_go(self._ids)
 
-    def _add(self, value: Hashable, ids: _Ids, added: Sequence[int]) -> None:
-        """Add ids to a value that has some."""
-        if isinstance(ids, int):
-            self._keep(value, sorted((*added, ids)))
-        elif isinstance(ids, list):
-            for ident in added:
-                put(ids, ident, ident)
-            if len(ids) > _FEW:
-                self._keep(value, ids)
-        else:
-            ids.change(added)
 
-    def _keep(self, value: Hashable, ids: list[int]) -> None:
+def _add(known: dict[Hashable, _Ids], value: Hashable, ids: _Ids, added: Sequence[int]) -> None:
+    """Add ids to a value that has some."""
+    if isinstance(ids, int):
+        _keep(known, value, sorted((*added, ids)))
+    elif isinstance(ids, list):
+        for ident in added:
+            put(ids, ident, ident)
         if len(ids) > _FEW:
-            self._ids[value] = SortedSequence(ids)
-        else:
-            self._ids[value] = ids if len(ids) > 1 else ids[0]
-            untrack(ids)
+            _keep(known, value, ids)
+    else:
+        ids.change(added)
 
-    def _remove_few(self, value: Hashable, ids: int | list[int], removed: Sequence[int]) -> None:
-        if isinstance(ids, int):
-            left = [] if ids in removed else [ids]
-        else:
-            left = ids
-            for ident in removed:
-                put(left, ident, None)
-        if left:
-            self._keep(value, left)
-        else:
-            del self._ids[value]
 
-    def _change_many(
-        self,
-        value: Hashable,
-        ids: SortedSequence[int],
-        removed: Sequence[int],
-        added: Sequence[int],
-    ) -> None:
-        ids.change(added, removed)
-        if len(ids) <= _FEW // 2:
-            if few := ids[:]:
-                self._keep(value, few)
-            else:
-                del self._ids[value]
+def _keep(known: dict[Hashable, _Ids], value: Hashable, ids: list[int]) -> None:
+    if len(ids) > _FEW:
+        known[value] = SortedSequence(ids)
+    else:
+        known[value] = ids if len(ids) > 1 else ids[0]
+        untrack(ids)
+
+
+def _remove_few(
+    known: dict[Hashable, _Ids], value: Hashable, ids: int | list[int], removed: Sequence[int]
+) -> None:
+    if isinstance(ids, int):
+        left = [] if ids in removed else [ids]
+    else:
+        left = ids
+        for ident in removed:
+            put(left, ident, None)
+    if left:
+        _keep(known, value, left)
+    else:
+        del known[value]
+
+
+def _change_many(
+    known: dict[Hashable, _Ids],
+    value: Hashable,
+    ids: SortedSequence[int],
+    removed: Sequence[int],
+    added: Sequence[int],
+) -> None:
+    ids.change(added, removed)
+    if len(ids) <= _FEW // 2:
+        if few := ids[:]:
+            _keep(known, value, few)
+        else:
+            del known[value]
 
 
 def _by_value(pairs: Iterable[tuple[Hashable, int]]) -> dict[Hashable, list[int]]:

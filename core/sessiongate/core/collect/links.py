@@ -14,12 +14,13 @@ one. Two sessions are linked only if:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.base import Observed, TcpLink
-from sessiongate.runtime.memory import untrack, untracked
+from sessiongate.runtime.memory import unsearched, untrack, untracked
+from sessiongate.runtime.split_dict import SplitDict
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
@@ -84,14 +85,14 @@ class Links:
 
     def __init__(self) -> None:
         # Most TCP links are stated by one end only and meet no other: they are kept as they are.
-        self._alone: dict[Hashable, _End] = {}
-        self._meetings: dict[Hashable, _Meeting] = {}  # under other names than those
-        self._pairs: Counter[_Pair] = Counter()  # in how many meetings each is linked
-        self._upstream: defaultdict[int, set[int]] = defaultdict(_ids)
-        self._downstream: defaultdict[int, set[int]] = defaultdict(_ids)
+        self._alone: SplitDict[Hashable, _End] = SplitDict()
+        self._meetings: SplitDict[Hashable, _Meeting] = SplitDict()  # under other names than those
+        self._pairs: SplitDict[_Pair, int] = SplitDict()  # in how many meetings each is linked
+        self._upstream: SplitDict[int, set[int]] = SplitDict()
+        self._downstream: SplitDict[int, set[int]] = SplitDict()
         # By id, the last of those of sessions that have none any longer.
-        self._former_upstream: dict[int, int] = {}
-        self._former_downstream: dict[int, int] = {}
+        self._former_upstream: SplitDict[int, int] = SplitDict()
+        self._former_downstream: SplitDict[int, int] = SplitDict()
         self.changes = 0  # grows with each change of what sessions are linked to
 
     def of(self, ident: int) -> Linked:
@@ -120,11 +121,14 @@ class Links:
         self._former_upstream.pop(ident, None)
         self._former_downstream.pop(ident, None)
 
-    def observe(self, withdrawn: Iterable[Stated], added: Iterable[Stated]) -> set[int]:
+    @unsearched()
+    def observe(self, withdrawn: Sequence[Stated], added: Sequence[Stated]) -> set[int]:
         """Take over what sources no longer state, and then what they state now.
 
         Return the ids of all sessions whose links changed.
         """
+        if not (withdrawn or added):
+            return set()
         names: set[Hashable] = set()
         for ident, links in withdrawn:
             for name, end in _ends(ident, links):
@@ -138,18 +142,23 @@ class Links:
         changed = [pair for pair, more in touched.items() if self._count(pair, more)]
         self.changes += len(changed)
         for proxy, server in changed:
-            change = set.add if (proxy, server) in self._pairs else set.discard
+            is_linked = (proxy, server) in self._pairs
             for neighbours, former, one, other in (
                 (self._upstream, self._former_upstream, proxy, server),
                 (self._downstream, self._former_downstream, server, proxy),
             ):
-                change(neighbours[one], other)
                 former.pop(one, None)
-                if not neighbours[one]:
-                    del neighbours[one]
-                    former[one] = other
-        for each in (self._alone, self._meetings, self._pairs, self._upstream, self._downstream):
-            untrack(each)
+                if is_linked and one in neighbours:
+                    neighbours[one].add(other)
+                elif is_linked:
+                    neighbours[one] = untracked({other})
+                else:
+                    neighbours[one].discard(other)
+                    if not neighbours[one]:
+                        del neighbours[one]
+                        former[one] = other
+        for each in (self._alone, self._meetings, self._upstream, self._downstream):
+            each.untrack()
         return {ident for pair in changed for ident in pair}
 
     def _enter(self, name: Hashable, end: _End, names: set[Hashable]) -> None:
@@ -157,10 +166,10 @@ class Links:
         meeting = self._meetings.get(name)
         if meeting is None:
             untrack(end)
-            other = self._alone.setdefault(name, end)
-            if other is end:
+            other = self._alone.pop(name, None)
+            if other is None:
+                self._alone[name] = end
                 return
-            del self._alone[name]
             meeting = self._meetings[name] = _Meeting()
             meeting.add(other)
         meeting.add(end)
@@ -197,16 +206,12 @@ class Links:
 
     def _count(self, pair: _Pair, more: int) -> bool:
         """Count the meetings that link a pair; return whether it became linked or unlinked."""
-        before = self._pairs[pair]
+        before = self._pairs.get(pair, 0)
         if before + more:
             self._pairs[pair] = before + more
         else:
             del self._pairs[pair]
         return bool(before) != bool(before + more)
-
-
-def _ids() -> set[int]:
-    return untracked(set())
 
 
 def _ends(ident: int, links: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:

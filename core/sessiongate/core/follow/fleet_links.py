@@ -11,7 +11,8 @@ from sessiongate.core.sources.base import TcpLink
 from sessiongate.core.table.draft import Draft, unassigned
 from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
-from sessiongate.runtime.memory import unsearched, untrack
+from sessiongate.runtime.memory import unsearched
+from sessiongate.runtime.split_dict import SplitDict
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
@@ -55,7 +56,7 @@ class FleetLinks:
     def __init__(self, max_session: int) -> None:
         """Let no session grow beyond ``max_session`` bytes by links."""
         self._links = Links()
-        self._stated: dict[int, CoreLinks] = {}  # of sessions that state any
+        self._stated: SplitDict[int, CoreLinks] = SplitDict()  # of sessions that state any
         self._max_session = max_session
 
     def prepare(self, session: Session) -> Prepared:
@@ -135,7 +136,7 @@ class FleetLinks:
                 self._stated.pop(ident, None)
             else:
                 self._stated[ident] = stated
-        untrack(self._stated)
+        self._stated.untrack()
         changed = self._links.observe(withdrawn, added)
         for ident in ended.union(ident for ident, _ in withdrawn):
             if ident not in self._stated:

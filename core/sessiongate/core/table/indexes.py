@@ -17,11 +17,9 @@ from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.runtime.index import Index
 from sessiongate.runtime.memory import untrack, untracked
 from sessiongate.runtime.sorted_sequence import SortedSequence
+from sessiongate.runtime.split_dict import LAST, SplitDict
 from sessiongate.runtime.turns import Steps
 
-# A dict that grows is copied at once: many small ones are so in many short moments. It is a
-# power of 2, so that the place of a session in any order leaves the same rest as its id.
-_DICTS = 256
 _LAST = 2**63 - 1  # the time of a session without one
 _LOOKED_UP = 200  # groups, networks and addresses between two rests: half a millisecond of work
 
@@ -43,7 +41,7 @@ class Indexes:
         self.orders: Mapping[str, SortedSequence[int]] = {
             order: SortedSequence() for order in _KEPT
         }
-        self._rows: Sequence[dict[int, Row]] = [{} for _ in range(_DICTS)]
+        self._rows: SplitDict[int, Row] = SplitDict()
         self._known: dict[Values, Group] = {}
         # The groups with a value, by its place in `Values`.
         self._fields: Sequence[dict[Hashable, set[Group]]] = [{} for _ in Values._fields]
@@ -58,15 +56,16 @@ class Indexes:
 
     def row(self, ident: int) -> Row | None:
         """Return the row of a session, if there is one."""
-        return self._rows[ident % _DICTS].get(ident)
+        return self._rows.dicts[hash(ident) & LAST].get(ident)
 
     def rows(self, places: Iterable[int]) -> list[Row]:
         """Return the rows with these ids, or places in another order; those that there are."""
-        dicts = self._rows  # calls of `row` and `id_of` for each would take three times as long
+        # Calls of `row` and `id_of` for each would take three times as long.
+        dicts = self._rows.dicts
         return [
             row
             for place in places
-            if (row := dicts[place % _DICTS].get(place & ID_MASK)) is not None
+            if (row := dicts[hash(ident := place & ID_MASK) & LAST].get(ident)) is not None
         ]
 
     def group(self, values: Values) -> Group:
@@ -79,11 +78,9 @@ class Indexes:
     def change(self, removed: Mapping[int, Row], added: Mapping[int, Row]) -> None:
         """Remove rows, and then add others; both are by id."""
         for ident in removed.keys() - added.keys():
-            del self._rows[ident % _DICTS][ident]
-        for ident, row in added.items():
-            self._rows[ident % _DICTS][ident] = row
-        for number in {ident % _DICTS for ident in added}:
-            untrack(self._rows[number])
+            del self._rows[ident]
+        self._rows.put_all(added.items())
+        self._rows.untrack()
         gone, come = _differing(removed, added, _PLACE), _differing(added, removed, _PLACE)
         self.orders["id"].change([ident for _, ident in come], [ident for _, ident in gone])
         self.orders["connect_time"].change(

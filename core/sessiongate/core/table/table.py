@@ -33,6 +33,7 @@ from sessiongate.core.table.row import Row
 from sessiongate.core.table.snapshot import TableSnapshot
 from sessiongate.core.table.source_state import SourceState
 from sessiongate.runtime.memory import unsearched, untrack
+from sessiongate.runtime.split_dict import SplitDict
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -104,7 +105,7 @@ class SessionTable:
         self._name_troubled()
         # Ids, with their sources, that are open in the ledger while the source cannot be read:
         # whether these sessions still exist is unknown.
-        self.unseen: dict[int, str] = {}
+        self.unseen: SplitDict[int, str] = SplitDict()
         # Changes that are due at some time; readers enforce them first.
         self.deadlines = Deadlines()
         # Set once every source has been read or has failed; until then the table is incomplete.

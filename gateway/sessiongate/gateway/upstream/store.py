@@ -12,8 +12,8 @@ from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.indexes import FoundIds
 from sessiongate.gateway.upstream.lookups import Lookups
 from sessiongate.gateway.upstream.tallies import ServiceTally
-from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence
+from sessiongate.runtime.split_dict import LAST, SplitDict
 from sessiongate.runtime.turns import Steps, finished, let_go
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
 from sessiongate.v1.times import seconds_of
@@ -21,9 +21,6 @@ from sessiongate.v1.times import seconds_of
 _READ = 500  # sessions decoded at a time: one or two milliseconds of work
 CHANGED = 250  # sessions changed at a time: likewise, or five in a table of a million
 _TURN = 0.008  # CPU seconds of changes until others run, which see an incomplete store
-
-# Dicts of sessions by id: one that grows is copied at once, which takes long if it is large.
-_DICTS = 64
 
 _ID = attrgetter("id")
 
@@ -45,7 +42,7 @@ class Store:
         self.state = object()  # another one after each message is applied
         self._rows: SortedSequence[SessionRow] = SortedSequence(key=_ID)
         # The same: a search reads about ten rows, and memory is slow at a million.
-        self._by_id: Sequence[dict[int, SessionRow]] = [{} for _ in range(_DICTS)]
+        self._by_id: SplitDict[int, SessionRow] = SplitDict()
         self._lookups = Lookups()
         self._all: SortedSequence[SessionRow] | None = None  # what `all` returned
         self._sources: dict[str, SourceStatus] = {}  # by name
@@ -55,14 +52,14 @@ class Store:
 
     def get(self, ident: int) -> SessionRow | None:
         """Return the session with this id, if it is alive."""
-        return self._by_id[ident % _DICTS].get(ident)
+        return self._by_id.dicts[hash(ident) & LAST].get(ident)
 
     def rows(self, ids: Iterable[int], state: SortedSequence[SessionRow]) -> list[SessionRow]:
         """Return the sessions with these ids, as they were when `all` returned ``state``."""
         if state is not self._all:
             return [row for ident in ids if (row := state.find(ident)) is not None]
-        dicts = self._by_id
-        return [row for ident in ids if (row := dicts[ident % _DICTS].get(ident)) is not None]
+        dicts = self._by_id.dicts
+        return [row for ident in ids if (row := dicts[hash(ident) & LAST].get(ident)) is not None]
 
     def after(self, ident: int, count: int) -> Sequence[SessionRow]:
         """Return the ``count`` sessions with the next higher ids, in order."""
@@ -144,23 +141,23 @@ class Store:
         """Forget all sessions, in steps: it takes long. What it has returned stays."""
         self._all = None
         yield from self._lookups.let_go()
-        yield from let_go(*self._by_id)
+        yield from let_go(self._by_id)
         yield from self._rows.let_go()
 
     def _change(self, changes: Mapping[int, SessionRow | None]) -> None:
         """Replace sessions by id, or remove them."""
         old: list[SessionRow] = []
         new: list[SessionRow] = []
+        dicts = self._by_id.dicts
         for ident, row in changes.items():
-            rows = self._by_id[ident % _DICTS]
+            rows = dicts[hash(ident) & LAST]
             before = rows.pop(ident, None) if row is None else rows.get(ident)
             if before is not None:
                 old.append(before)
             if row is not None:
                 rows[ident] = row
                 new.append(row)
-        for number in {ident % _DICTS for ident in changes}:
-            untrack(self._by_id[number])
+        self._by_id.untrack()
         self._all = None
         self._rows.change(new, map(_ID, old))
         self._lookups.change(old, new)
