@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sessiongate.runtime.turns import SLICE, Steps, TooMuchWorkError, Turns
+from sessiongate.runtime.turns import SLICE, Steps, TooMuchWorkError, Turns, let_go_soon
 
 
 class Clock:
@@ -161,3 +161,20 @@ def test_pieces_come_one_by_one_with_rests_between() -> None:
             assert [piece async for piece in turns.each("a", pieces)] == expected
 
     asyncio.run(scenario())
+
+
+def test_what_is_large_is_freed_in_steps_and_what_is_small_with_whoever_has_it() -> None:
+    async def test() -> None:
+        few, rest = [*range(10)], dict.fromkeys(range(100))
+        let_go_soon(few, rest)
+        assert (len(few), len(rest)) == (10, 100)
+        many, kept = [*range(20_000)], {*range(100)}
+        let_go_soon(many, kept, rest)
+        for expected in range(len(many), 0, -500):
+            assert len(many) == expected
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (many, kept, rest) == ([], set(), {})
+
+    asyncio.run(test())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import filterfalse
 
 from sessiongate.core.collect.keys import short
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped
-from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.memory import untrack, untracked
+from sessiongate.runtime.split_dict import SplitDict
+from sessiongate.runtime.turns import let_go_soon
 
 _PART = 5_000  # objects compared in one go, which takes about half a millisecond
 
@@ -18,10 +20,54 @@ _PART = 5_000  # objects compared in one go, which takes about half a millisecon
 class Difference:
     """The sessions that are stated and were not, or were by another object, and reverse."""
 
-    fresh: Mapping[str, Observed]  # by key, in the order in which they are stated
-    gone: Sequence[str]  # keys that are no longer stated, in any order
+    fresh: FreshSessions
+    gone: list[str]  # keys that are no longer stated, in any order
     repeated: int  # stated sessions with the key of another
     left_out: int  # stated sessions beyond the limit
+
+    def let_go_soon(self) -> None:
+        """Forget the sessions, nobody needs them anymore: very many of them in steps."""
+        let_go_soon(self.gone, *self.fresh.containers)
+
+
+class FreshSessions(Mapping[str, Observed]):
+    """Sessions by key, in the order in which they are stated."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = untracked([])
+        self._items: list[Observed] = untracked([])
+        self._places: SplitDict[str, int] = SplitDict()  # in these lists
+
+    @property
+    def containers(self) -> tuple[list[str], list[Observed], SplitDict[str, int]]:
+        """What there is as many entries in as there are sessions."""
+        return self._keys, self._items, self._places
+
+    def put(self, key: str, item: Observed) -> None:
+        """Put a session last; in its place, if one with this key is there."""
+        place = self._places.get(key)
+        if place is None:
+            self._places[key] = len(self._keys)
+            self._keys.append(key)
+            self._items.append(item)
+        else:
+            self._items[place] = item
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def __getitem__(self, key: str) -> Observed:
+        return self._items[self._places[key]]
+
+    def pairs(self) -> Iterator[tuple[str, Observed]]:
+        """Iterate over the keys with their sessions, which is faster than ``items`` is."""
+        return zip(self._keys, self._items, strict=True)
 
 
 async def difference(
@@ -41,20 +87,20 @@ async def difference(
     untrack(gone)
     if isinstance(sessions, list | tuple):
         untrack(sessions)
-    others: list[Observed] = []
+    others: list[Observed] = untracked([])
     for start in range(0, len(sessions), _PART):
         part = sessions[start : start + _PART]
         others += filterfalse(stated.__contains__, part)
         gone.difference_update(part)
         await pace.pause()
-    fresh: dict[str, Observed] = {}
+    fresh = FreshSessions()
 
     def enter(item: Observed) -> None:
         key = short(item.key)
         before = shown.get(key)
         is_repeated = before in stated and before not in gone
         if not is_repeated and (key not in fresh or item is before):
-            fresh[key] = item
+            fresh.put(key, item)
 
     await mapped(enter, others, pace)
     staying = len(stated) - len(gone)
@@ -62,13 +108,14 @@ async def difference(
     if distinct > limit:
         first = await kept(known.__contains__, fresh, pace)
         first += await kept(lambda key: key not in known, fresh, pace)
-        chosen = {*first[: max(0, limit - staying)]}
-        pairs = await kept(lambda pair: pair[0] in chosen, fresh.items(), pace)
-        fresh = dict(pairs)
+        chosen: SplitDict[str, None] = SplitDict()
+        within = first[: max(0, limit - staying)]
+        await mapped(lambda key: chosen.__setitem__(key, None), within, pace)
+        found, fresh = fresh, FreshSessions()
+        within = await kept(chosen.__contains__, found, pace)
+        await mapped(lambda key: fresh.put(key, found[key]), within, pace)
     keys = await mapped(lambda item: short(item.key), gone, pace)
-    return Difference(
-        fresh,
-        await kept(lambda key: key not in fresh, keys, pace),
-        repeated=len(sessions) - distinct,
-        left_out=distinct - staying - len(fresh),
-    )
+    absent = await kept(lambda key: key not in fresh, keys, pace)
+    let_go_soon(others, gone, keys)
+    repeated, left_out = len(sessions) - distinct, distinct - staying - len(fresh)
+    return Difference(fresh, absent, repeated, left_out)

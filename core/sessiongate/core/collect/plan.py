@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeAlias
 
+from sessiongate.core.collect.difference import FreshSessions
 from sessiongate.core.collect.step import Entry
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.place import id_of, place_of
@@ -27,7 +28,7 @@ Change: TypeAlias = tuple[str, Observed | None]  # a key, and its session to sho
 class SourcePlan:
     """The changes to sessions of one source, to write and to show."""
 
-    fresh: Mapping[str, Observed]  # to show, by key
+    fresh: FreshSessions  # to show, by key
     former: Mapping[str, str]  # their keys so far, if those were others
     ended: Sequence[str]  # keys
     new: int  # how many begin
@@ -52,7 +53,7 @@ class SourcePlan:
     def _changes(self, held: Mapping[str, int]) -> Iterator[Change]:
         """Yield the changes, so that as many sessions end as begin at any time."""
         begun = done = 0
-        for key, item in self.fresh.items():
+        for key, item in self.fresh.pairs():
             begun += self.opens(key, held)  # before the part is shown that ends here
             yield key, item
             while done * self.new < begun * len(self.ended):

@@ -27,7 +27,7 @@ from sessiongate.core.collect.shown_source import ShownSource
 from sessiongate.core.collect.step import Entry
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Target
-from sessiongate.core.sources.support.pacing import Pace, ahead, in_order, kept, mapped
+from sessiongate.core.sources.support.pacing import Pace, ahead, in_order, kept, mapped, parts
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.history_service_pb2 import EndReason
 
@@ -163,6 +163,7 @@ class Reconciler:
             shown_source.progress()
             await self._carry_out(plan, again, blocking, observation.incarnation, pace)
             await mapped(lambda key: shown_source.miss(key, self._observed_at), missing, pace)
+            found.let_go_soon()
         self.completeness = replace(
             completeness,
             members=shown_source.unreadable.count,
@@ -187,8 +188,8 @@ class Reconciler:
         late: dict[str, Observed] = {}  # sessions that wait for some of those
         self._is_interrupted = True
         prepared = partial(self._prepared, plan)
-        async with aclosing(ahead(plan.parts(shown_source.held), prepared)) as parts:
-            async for _, part in parts:
+        async with aclosing(ahead(plan.parts(shown_source.held), prepared)) as ready:
+            async for _, part in ready:
                 ids = await self._write(part, incarnation)
                 opened = zip(part.opened, ids, strict=True)
                 new = await kept(lambda pair: pair[0].key in blocking, opened, pace)
@@ -225,6 +226,7 @@ class Reconciler:
         """Return what becomes of the sessions, and the keys of those missing unless they ended."""
         held = self._shown_source.held
         # If the server has restarted, none of the known sessions still exists.
+        ended: Sequence[str]
         missing: Sequence[str] = ()
         if replaced:
             ended = await kept(lambda key: key not in found.fresh, held, pace)
@@ -232,25 +234,30 @@ class Reconciler:
             ended, missing = await self._stale(found, pace), found.gone
         else:
             absent = [*self._shown_source.absent]
-            ended = [*found.gone, *await kept(lambda key: key not in found.fresh, absent, pace)]
+            lacking = await kept(lambda key: key not in found.fresh, absent, pace)
+            ended = [*found.gone, *lacking] if lacking else found.gone
         known: Mapping[str, int] = {} if replaced else held
-        new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
+        new, is_stated, renamed = 0, False, []
+        async for part in parts(found.fresh.pairs(), pace):
+            for key, item in part:
+                if key not in known:
+                    new += 1
+                    is_stated = is_stated or item.stated_id is not None
+                    if item.former and item.former in known:
+                        renamed.append((key, item.former))
         former: dict[str, str] = {}
-        if known and await kept(
-            lambda pair: bool(pair[1].former) and pair[1].former in known, new, pace
-        ):
+        if renamed:
             free = {*ended, *missing}
-            for key, item in new:
-                if item.former in free:
-                    free.discard(item.former)
-                    former[key] = item.former
+            for key, before in renamed:
+                if before in free:
+                    free.discard(before)
+                    former[key] = before
             ended = [key for key in ended if key in free]
             missing = [key for key in missing if key in free]
-        stated = await kept(lambda pair: pair[1].stated_id is not None, new, pace)
         # A restart is written as a whole: what is left of it would count as sessions that go on.
         # So are a move, whose ends are logged, and requested ids, which precede numbers.
-        is_divisible = not (replaced or self._incarnation.is_moved or stated)
-        begin = len(new) - len(former)
+        is_divisible = not (replaced or self._incarnation.is_moved or is_stated)
+        begin = new - len(former)
         return SourcePlan(found.fresh, former, ended, begin, replaced, is_divisible), missing
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
@@ -304,16 +311,19 @@ class Reconciler:
     ) -> Mapping[str, Observed]:
         """Return the unchanged sessions, by key, that wait for others that come or go."""
         shown_source, stated = self._shown_source, self._shown_source.stated
-        if not shown_source.waiting:
+        waiting: Mapping[str, Observed] = shown_source.waiting
+        if not waiting:
             return {}
-        come = await kept(lambda key: key not in shown_source.shown, plan.fresh, pace)
-        changed: set[str] = set()
-        await mapped(changed.add, chain(come, plan.left()), pace)
-        waiting = shown_source.waiting
         if not self._is_interrupted:
+            blocking = await waited_for(waiting.values(), pace)
+            come = await kept(lambda key: key not in shown_source.shown, plan.fresh, pace)
+            changed = {*await kept(blocking.__contains__, chain(come, plan.left()), pace)}
             waiting = await waiting_for(changed, waiting.items(), pace)
-        pairs = waiting.items()
-        again = {key: item for key, item in pairs if key not in plan.fresh and item in stated}
+        again = dict(
+            await kept(
+                lambda pair: pair[0] not in plan.fresh and pair[1] in stated, waiting.items(), pace
+            )
+        )
         gone = chain(plan.left(), missing)
         for key in await kept(again.__contains__, gone, pace):
             del again[key]

@@ -26,7 +26,8 @@ from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.memory import unsearched, untrack, untracked
+from sessiongate.runtime.memory import unsearched, untracked
+from sessiongate.runtime.split_dict import SplitDict
 from sessiongate.v1.session_pb2 import Session
 
 _AT_ONCE = 8  # sessions that are prepared before a rest may be due
@@ -56,20 +57,21 @@ class ShownSource:
         self._links = links
         self.preparation = Preparation(source, table, links, max_session, scopes)
         # The places of the open sessions in the ledger, by key.
-        self.held: dict[str, int] = {}
+        self.held: SplitDict[str, int] = SplitDict()
         # What the last observation states: an object that is stated again is unchanged.
         self.stated: set[Observed] = untracked(set())
+        self._stated_since = 0  # entries since that was last copied
         self.unreadable = UnreadableMembers()  # of those
         # By key, sessions that it lacks: when each was last observed, on the clock `elapsed`.
-        self.absent: dict[str, float] = {}
+        self.absent: SplitDict[str, float] = SplitDict()
         # By key, sessions in the table. Those that it lacks are in its `unseen`.
-        self.shown: dict[str, Observed] = {}
-        self.waiting: dict[str, Observed] = {}  # of those, the ones that wait for others
+        self.shown: SplitDict[str, Observed] = SplitDict()
+        self.waiting: SplitDict[str, Observed] = SplitDict()  # those that wait for others
         # By id, the longest transaction of a session, in ns, of those that have ended.
         self._longest: dict[int, int] = {}
         # When a core that stood by read what is shown, in ns since the epoch; None if this one has.
         self.warmed_at: int | None = None
-        self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
+        self._hiding: SplitDict[str, Observed] = SplitDict()  # they are stale, and in the table
         self._stale_since = 0.0  # when those were last observed
         self.times_hidden = 0
         self.progressed_at = 0.0  # when taking over an observation last got on, on that clock
@@ -126,7 +128,7 @@ class ShownSource:
         """Whether stale sessions are still in the table."""
         return bool(self._hiding)
 
-    async def restore(self, held: dict[str, int], pace: Pace) -> None:
+    async def restore(self, held: Mapping[str, int], pace: Pace) -> None:
         """Take over the sessions that are open in the ledger, before any is observed.
 
         Those that have been shown otherwise, by a core that stood by, are removed.
@@ -138,12 +140,15 @@ class ShownSource:
             self.warmed_at = self._now() - int((elapsed() - read_at) * 1e9)
         gone = await kept(lambda key: held.get(key) != self.held[key], self.held, pace)
         await self.show((Entry(key, None, self.held[key], key) for key in gone), {}, pace)
-        self.held, self.progressed_at = held, read_at
-        async for part in parts(held, pace):
-            for key in part:
+        self.progressed_at = read_at
+        places: SplitDict[str, int] = SplitDict()
+        async for part in parts(held.items(), pace):
+            for key, place in part:
+                places[key] = place
                 if key not in self.shown:
                     self.absent[key] = 0.0
-                    self._table.unseen[id_of(held[key])] = self._source
+                    self._table.unseen[id_of(place)] = self._source
+        self.held = places
 
     def drop_pending(self) -> None:
         """Drop what is still to show; count those that wait for others as not observed."""
@@ -160,11 +165,11 @@ class ShownSource:
         self.times_hidden += 1
         self._stale_since = since
         if self._hiding:
-            self._hiding.update(self.shown)
-            untrack(self._hiding)
+            self._hiding.put_all(self.shown.items())
+            self._hiding.untrack()
         else:
             self._hiding = self.shown
-        self.shown, self.waiting, self.stated = {}, {}, untracked(set())
+        self.shown, self.waiting, self.stated = SplitDict(), SplitDict(), untracked(set())
         self.unreadable.clear()
         if at_once := granted(len(self._hiding), STEP_CHANGES):
             self._hide_some(at_once)
@@ -251,6 +256,11 @@ class ShownSource:
     async def _finish(self, step: SourceStep, pace: Pace) -> None:
         """Make a step visible, once no later start uses its revisions."""
         self.progress()
+        self._stated_since += len(step.entries)
+        if self._stated_since > len(self.stated) // 10:
+            # Room for as many more, without which it would grow within some step.
+            self.stated, self._stated_since = untracked(set(self.stated)), 0
+            await pace.pause()
         await pace.rest()  # other sources' changes become visible in their own steps
         most = 2 * len(step.entries)
         while not self._revisions.is_reserved(self._table.revision + most + len(self._table)):
@@ -259,8 +269,8 @@ class ShownSource:
         with unsearched():
             for entry in step.entries:
                 self._enter(entry, effects)
-            untrack(self.shown)
-            untrack(self.waiting)
+            self.shown.untrack()
+            self.waiting.untrack()
             self._note_transactions(step.ready)
             rows = self._change(effects, step)
         for entry in step.entries:
@@ -283,11 +293,14 @@ class ShownSource:
         key, item, place, former = entry
         withdrawn: list[Stated] = []
         if (before := self.held.get(former)) is not None:
-            old = self.shown.get(former) or self._hiding.pop(former, None)
-            self.absent.pop(former, None)
-            self._table.unseen.pop(id_of(before), None)
-            if old is not None:
+            old = self.shown.get(former)
+            if old in self.stated:
                 self.stated.discard(old)
+            else:
+                old = old or self._hiding.pop(former, None)
+                self.absent.pop(former, None)
+                self._table.unseen.pop(id_of(before), None)
+            if old is not None:
                 self.unreadable.discard(old)
                 withdrawn = stated_by(id_of(before), old)
                 if item is None or id_of(place) != id_of(before):

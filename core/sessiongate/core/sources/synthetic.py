@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
 from sessiongate.core.sources.support.pacing import Pace
-from sessiongate.runtime.memory import unsearched, untrack, untracked
+from sessiongate.runtime.memory import untrack, untracked
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
@@ -50,6 +50,7 @@ _WAITING = len(_ACTIVITIES) - 1
 _IN_TRANSACTION = range(_WAITING - 2, len(_ACTIVITIES))
 _NOT_MADE = Session()
 _AT_ONCE = 20  # sessions that are made before a pause may be due
+_PART = 4096  # sessions in a dict: one that grows or goes takes less than a millisecond
 
 
 class SyntheticSource:
@@ -75,9 +76,9 @@ class SyntheticSource:
         self._began: float | None = None
         self._made = 0  # sessions; also the serial number of the next
         # The serial number of the session in each slot, and the sessions by serial
-        # number, in the order in which they were made.
+        # number, in the order in which they were made: in parts, none of which is large.
         self._slots = untracked(list(range(sessions)))
-        self._live: dict[int, Observed] = {}
+        self._live: dict[int, dict[int, Observed]] = {}
         self._observation = Observation(())
 
     async def observe(self) -> Observation:
@@ -93,13 +94,15 @@ class SyntheticSource:
         if before < due:
             await pace.rest()  # other sources may begin in this turn of the loop, too
         while self._made < due:
-            with unsearched():
-                for _ in range(min(_AT_ONCE, due - self._made)):
-                    self._make_next()
-                untrack(self._live)
+            for _ in range(min(_AT_ONCE, due - self._made)):
+                self._make_next()
             await pace.pause()
         if self._made != before:
-            self._observation = Observation(tuple(self._live.values()))
+            sessions: list[Observed] = untracked([])
+            for part in self._live.values():
+                sessions += part.values()
+                await pace.pause()
+            self._observation = Observation(sessions)
         return self._observation
 
     async def close(self) -> None:
@@ -111,13 +114,24 @@ class SyntheticSource:
         if serial >= len(self._slots):
             slot = self._victims.randrange(len(self._slots))
             gone = self._slots[slot]
-            del self._live[gone]
+            part = self._live[gone // _PART]
+            del part[gone]
+            if not part:
+                del self._live[gone // _PART]
             self._slots[slot] = serial
-            if gone + 1 in self._live and self._maker.turn(gone + 1) == _WAITING:
-                self._live[gone + 1] = _Generated(self._maker, gone + 1)
-        is_blocked = self._maker.turn(serial) == _WAITING and serial - 1 in self._live
-        self._live[serial] = _Generated(self._maker, serial, is_blocked=is_blocked)
+            if self._is_live(gone + 1) and self._maker.turn(gone + 1) == _WAITING:
+                self._enter(gone + 1)
+        is_blocked = self._maker.turn(serial) == _WAITING and self._is_live(serial - 1)
+        self._enter(serial, is_blocked=is_blocked)
         self._made += 1
+
+    def _is_live(self, serial: int) -> bool:
+        return serial in self._live.get(serial // _PART, ())
+
+    def _enter(self, serial: int, *, is_blocked: bool = False) -> None:
+        part = self._live.setdefault(serial // _PART, {})
+        part[serial] = _Generated(self._maker, serial, is_blocked=is_blocked)
+        untrack(part)
 
 
 class _Maker(NamedTuple):
