@@ -13,6 +13,7 @@ from sessiongate.core.sources.base import SourceConfig, TcpLink
 from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1.session_pb2 import Session
 from tests.core.test_follow import Fronted, _becomes, run
+from tests.garbage import searched, visited
 
 CLIENT, PORT = 40_000, 5432
 
@@ -214,3 +215,19 @@ def test_nothing_is_kept_of_the_links_of_a_session_that_has_ended() -> None:
     left = {**vars(kept._links), "changes": empty._links.changes}  # which are counted for ever
     assert left == vars(empty._links)
     assert not kept._stated
+
+
+def test_no_search_for_garbage_visits_what_cores_state_of_each_session() -> None:
+    count, east, kept = 1000, (HERE, "east", "m1"), FleetLinks(MAX_SESSION)
+    before, objects = visited(), searched()
+    upserts: dict[int, CoreLinks] = {}
+    for number in range(count):
+        wire = TcpLink(("10.0.0.9", number), ("10.0.0.5", PORT))
+        proxy, server = proxied(*east, [wire], 2 * number), served(*east, wire, 2 * number + 1)
+        proxy.downstream_ids.append(3 * count)
+        upserts |= {each.id: CoreLinks.of(each) for each in (proxy, server)}
+    kept.change(upserts, ())
+    assert kept.of(0, kept.stated(0)) == ((1,), (3 * count,))
+    upserts.clear()
+    assert visited() - before < count
+    assert searched() - objects < count / 10

@@ -11,7 +11,7 @@ from sessiongate.core.sources.base import TcpLink
 from sessiongate.core.table.draft import Draft, unassigned
 from sessiongate.core.table.encoding import holds
 from sessiongate.core.table.row import Row
-from sessiongate.runtime.memory import unsearched
+from sessiongate.runtime.memory import unsearched, untrack, untracked
 from sessiongate.runtime.split_dict import SplitDict
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
@@ -33,10 +33,15 @@ class CoreLinks(NamedTuple):
         if session.HasField("tcp_links"):
             stated = session.tcp_links
             accepted = _read(stated.accepted) if stated.HasField("accepted") else None
-            ends = SessionTcpLinks(accepted, tuple(map(_read, stated.opened)))
+            opened = tuple(map(_read, stated.opened))
+            ends = untracked(SessionTcpLinks(accepted, opened))
+            if opened:
+                untrack(opened)
         if session.upstream_ids or session.downstream_ids:
             linked = tuple(session.upstream_ids), tuple(session.downstream_ids)
-        return cls(ends, linked) if ends is not _NO_ENDS or linked is not UNLINKED else NO_LINKS
+        if ends is _NO_ENDS and linked is UNLINKED:
+            return NO_LINKS
+        return untracked(cls(ends, linked))
 
 
 NO_LINKS = CoreLinks(_NO_ENDS, UNLINKED)
