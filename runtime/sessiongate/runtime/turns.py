@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 # Seconds of work in one round of the loop. A gRPC call takes about four rounds.
 SLICE = 0.002
 _LET_GO = 500  # objects freed between two rests
-_MUCH = 10_000  # objects, which to free takes about a millisecond
+_MUCH = 1_000  # objects, which takes a millisecond or two to free
 
 _T = TypeVar("_T")
 Steps: TypeAlias = Generator[None, None, _T]

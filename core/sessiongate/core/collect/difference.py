@@ -26,7 +26,7 @@ class Difference:
     left_out: int  # stated sessions beyond the limit
 
     def let_go_soon(self) -> None:
-        """Forget the sessions, nobody needs them anymore: very many of them in steps."""
+        """Forget the sessions, which nobody needs anymore: many of them in steps."""
         let_go_soon(self.gone, *self.fresh.containers)
 
 

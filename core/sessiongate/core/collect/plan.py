@@ -14,6 +14,7 @@ from sessiongate.core.place import id_of, place_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.runtime.memory import untrack
+from sessiongate.runtime.turns import let_go_soon
 from sessiongate.v1.history_service_pb2 import EndReason
 
 # Changes that are written and shown together. To prepare more at once would take as much memory
@@ -99,6 +100,10 @@ class PlanPart:
             if pace.is_due:
                 await pace.rest()
         return part
+
+    def let_go_soon(self) -> None:
+        """Forget the changes, which nobody needs anymore: many of them in steps."""
+        let_go_soon(self.changes, self.opened, self.closed)
 
     def fresh(self) -> Iterator[tuple[str, Observed]]:
         """Iterate over the sessions to show, by key."""

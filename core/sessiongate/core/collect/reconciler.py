@@ -201,6 +201,7 @@ class Reconciler:
                 entries = chain(part.entries(ids, shown_source.held), self._same(again))
                 await shown_source.show(entries, blockers, pace)
                 again = {}
+                part.let_go_soon()
         await shown_source.show(self._same(late), blockers, pace)
         self._is_interrupted = False
 
@@ -319,11 +320,9 @@ class Reconciler:
             come = await kept(lambda key: key not in shown_source.shown, plan.fresh, pace)
             changed = {*await kept(blocking.__contains__, chain(come, plan.left()), pace)}
             waiting = await waiting_for(changed, waiting.items(), pace)
-        again = dict(
-            await kept(
-                lambda pair: pair[0] not in plan.fresh and pair[1] in stated, waiting.items(), pace
-            )
-        )
+        pairs = waiting.items()
+        same = await kept(lambda pair: pair[0] not in plan.fresh and pair[1] in stated, pairs, pace)
+        again = dict(same)
         gone = chain(plan.left(), missing)
         for key in await kept(again.__contains__, gone, pace):
             del again[key]

@@ -12,7 +12,7 @@ from sessiongate.v1.times import nanoseconds_of
 
 # Limits of what becomes visible together, so that readers can take it, and that it takes one
 # turn of the loop of less than 20 ms, also on a busy machine.
-STEP_CHANGES = 300
+STEP_CHANGES = 200
 STEP_BYTES = 4 * 1024 * 1024
 
 
