@@ -17,6 +17,7 @@ import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG as patience
 from httpx._transports import default as transports
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from tests import scratch
 from tests.faults.scale import FULL, times
@@ -41,6 +42,11 @@ settings.register_profile(
     "untimed", deadline=None, max_examples=times(25, 1000), derandomize=not FULL
 )
 settings.load_profile("untimed")
+if not FULL:
+    # Hypothesis also tries constants of the modules that are loaded, so that the examples of a test
+    # would depend on what else its process runs. In a new checkout, each process would parse 500
+    # modules for them: 2.6 seconds of CPU.
+    providers._get_local_constants = providers.Constants  # type: ignore[attr-defined]
 
 # A new client of httpx reads the certificates of all authorities, in 25 ms of CPU, also for plain
 # HTTP; `httpx.get` makes one for each call.
