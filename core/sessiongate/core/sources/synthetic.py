@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
 from sessiongate.core.sources.support.pacing import Pace
-from sessiongate.runtime.memory import untrack, untracked
+from sessiongate.runtime.memory import unsearched, untrack, untracked
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
@@ -94,8 +94,10 @@ class SyntheticSource:
         if before < due:
             await pace.rest()  # other sources may begin in this turn of the loop, too
         while self._made < due:
-            for _ in range(min(_AT_ONCE, due - self._made)):
-                self._make_next()
+            with unsearched():
+                for _ in range(min(_AT_ONCE, due - self._made)):
+                    self._make_next()
+                untrack(self._live[(self._made - 1) // _PART])
             await pace.pause()
         if self._made != before:
             sessions: list[Observed] = untracked([])
@@ -119,8 +121,8 @@ class SyntheticSource:
             if not part:
                 del self._live[gone // _PART]
             self._slots[slot] = serial
-            if self._is_live(gone + 1) and self._maker.turn(gone + 1) == _WAITING:
-                self._enter(gone + 1)
+            if self._maker.turn(gone + 1) == _WAITING and self._is_live(gone + 1):
+                untrack(self._enter(gone + 1))
         is_blocked = self._maker.turn(serial) == _WAITING and self._is_live(serial - 1)
         self._enter(serial, is_blocked=is_blocked)
         self._made += 1
@@ -128,10 +130,10 @@ class SyntheticSource:
     def _is_live(self, serial: int) -> bool:
         return serial in self._live.get(serial // _PART, ())
 
-    def _enter(self, serial: int, *, is_blocked: bool = False) -> None:
+    def _enter(self, serial: int, *, is_blocked: bool = False) -> dict[int, Observed]:
         part = self._live.setdefault(serial // _PART, {})
         part[serial] = _Generated(self._maker, serial, is_blocked=is_blocked)
-        untrack(part)
+        return part
 
 
 class _Maker(NamedTuple):
