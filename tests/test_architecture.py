@@ -67,6 +67,7 @@ def reached(paths: list[Path], *packages: str) -> list[str]:
     ]
 
 
+BEGINNING = {"create_task", "ensure_future"}  # functions that begin a task
 CORE, GATEWAY, RUNTIME = "sessiongate.core", "sessiongate.gateway", "sessiongate.runtime"
 
 
@@ -178,9 +179,7 @@ def test_a_task_that_goes_on_forever_outlives_errors_that_nobody_foresaw() -> No
         for node in ast.walk(parse(path)):
             if isinstance(node, ast.AsyncFunctionDef) and _loops_until_an_error(node):
                 ending.setdefault(node.name, set()).add(path)
-            elif isinstance(node, ast.Call) and re.search(
-                "(create_task|ensure_future)$", ast.unparse(node.func)
-            ):
+            elif isinstance(node, ast.Call) and _last_name(node.func) in BEGINNING:
                 tasks.append((path, ast.unparse(node.args[0])))
     found = set()
     for path, begun in tasks:
@@ -194,6 +193,12 @@ def test_a_task_that_goes_on_forever_outlives_errors_that_nobody_foresaw() -> No
         "core.start()",  # another one of this name has a loop
         "replica.run()",
     }
+
+
+def _last_name(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def _loops_until_an_error(function: ast.AsyncFunctionDef) -> bool:
