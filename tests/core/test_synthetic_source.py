@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import Observation, SourceConfig, SourceConfigError, open_source
+from sessiongate.core.sources.support import pacing
 from sessiongate.core.sources.synthetic import SyntheticSource
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.activities import ACTIVITY_WORDS
@@ -135,3 +136,23 @@ def test_the_kind_is_found_by_its_name() -> None:
         return await open_source(config).observe()
 
     assert len(asyncio.run(first()).sessions) == 3
+
+
+def test_an_observation_that_was_cancelled_lacks_nothing_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pacing, "STEP", -1.0)  # a pause is always due
+
+    async def main() -> None:
+        were_cancelled = set()
+        for rounds in range(30):
+            source = SyntheticSource(50, 0.0, 1)
+            first = asyncio.create_task(source.observe())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            were_cancelled.add(first.cancel())
+            await asyncio.wait([first])
+            assert len((await source.observe()).sessions) == 50
+        assert were_cancelled == {True, False}, "at every point until it has ended"
+
+    asyncio.run(main())

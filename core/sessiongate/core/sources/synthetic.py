@@ -80,6 +80,7 @@ class SyntheticSource:
         self._slots = untracked(list(range(sessions)))
         self._live: dict[int, dict[int, Observed]] = {}
         self._observation = Observation(())
+        self._observed = 0  # sessions that had been made then
 
     async def observe(self) -> Observation:
         """Return the live sessions; the same object if none were replaced.
@@ -89,9 +90,8 @@ class SyntheticSource:
         now, pace = self._clock(), Pace()
         if self._began is None:
             self._began = now
-        before = self._made
         due = len(self._slots) + int((now - self._began) * self._churn) if self._slots else 0
-        if before < due:
+        if self._made < due:
             await pace.rest()  # other sources may begin in this turn of the loop, too
         while self._made < due:
             with unsearched():
@@ -99,12 +99,12 @@ class SyntheticSource:
                     self._make_next()
                 untrack(self._live[(self._made - 1) // _PART])
             await pace.pause()
-        if self._made != before:
+        if self._made != self._observed:  # also if the last call was cancelled
             sessions: list[Observed] = untracked([])
             for part in self._live.values():
                 sessions += part.values()
                 await pace.pause()
-            self._observation = Observation(sessions)
+            self._observation, self._observed = Observation(sessions), self._made
         return self._observation
 
     async def close(self) -> None:
