@@ -231,9 +231,10 @@ def databases(step: Step, **changes: object) -> Iterator[Databases]:
 def _fill(server: postgres.Postgres, users: dict[str, str], password: str) -> None:
     """Create the database, the users, and sessiongate's role as it is documented."""
     (documented,) = texts("docs/sources.md", "sql", "PostgreSQL")
+    stored = postgres.stored(password)  # as PgBouncer knows it, too: else it cannot log in with it
     server.execute(
         *documented.replace(postgres.PASSWORD, password).splitlines(),
-        *(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'" for user in users),
+        *(f"CREATE ROLE {user} LOGIN PASSWORD '{stored}'" for user in users),
         "CREATE DATABASE shop",
     )
     server.database = "shop"

@@ -14,7 +14,7 @@ from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from tests.core.test_acts_postgresql import pid_of, sleeping
 from tests.credentials import USER, CredentialFiles, basic, bearer
 from tests.polling import eventually
-from tests.postgres import PASSWORD, Clients, Postgres, is_alive, running_postgres
+from tests.postgres import PASSWORD, STORED, Clients, Postgres, is_alive, running_postgres
 from tests.program import PATIENCE, Forked
 
 ALICE = {"Authorization": basic()}
@@ -24,7 +24,7 @@ ALICE = {"Authorization": basic()}
 def server() -> Iterator[Postgres]:
     with running_postgres() as postgres:
         postgres.execute(
-            *(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'" for name in ("app", "acts")),
+            *(f"CREATE ROLE {name} LOGIN PASSWORD '{STORED}'" for name in ("app", "acts")),
             "GRANT pg_read_all_stats, pg_signal_backend TO acts",
         )
         yield postgres

@@ -15,7 +15,7 @@ from tests.core.test_acts_mysql import target
 from tests.core.test_acts_postgresql import sleeping
 from tests.mariadb import mariadb, opened, run
 from tests.polling import eventually
-from tests.postgres import PASSWORD, Postgres, is_alive, running_postgres
+from tests.postgres import PASSWORD, STORED, Postgres, is_alive, running_postgres
 from tests.program import COMMAND, Forked, environment
 from tests.program import run as run_command
 from tests.snippets import texts
@@ -30,7 +30,7 @@ def blocks(language: str, heading: str) -> list[str]:
 def prepared(server: Postgres, folder: Path) -> Path:
     """Follow the page up to the command that serves; return the configuration."""
     (statements, _), (text,) = blocks("sql", "Allow it"), blocks("toml", "Allow it")
-    users = [f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'" for name in ("sessiongate", "app")]
+    users = [f"CREATE ROLE {name} LOGIN PASSWORD '{STORED}'" for name in ("sessiongate", "app")]
     grant = "GRANT pg_read_all_stats TO sessiongate"
     server.execute(*users, grant, *statements.splitlines())
     for name in ("db1", "db1-acts"):

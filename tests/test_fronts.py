@@ -36,7 +36,7 @@ from tests.faults.documents import write_document
 from tests.fleet import FleetCore, FleetFront, FleetLedger, fleet_ledger
 from tests.haproxy import haproxy
 from tests.polling import eventually
-from tests.postgres import PASSWORD
+from tests.postgres import PASSWORD, STORED
 from tests.program import PATIENCE, ForkedProgram, await_ready, channel, run
 from tests.snippets import texts
 
@@ -258,9 +258,9 @@ def test_acts_go_through_a_front_in_the_name_of_its_caller(
     operators.write_text(f"{USER}\n")
     server, role = ledger.engine.server, ledger.engine.url("postgres", user="acts")
     server.execute(
-        f"CREATE ROLE acts LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE ROLE acts LOGIN PASSWORD '{STORED}'",
         "GRANT pg_read_all_stats, pg_signal_backend TO acts",
-        f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE ROLE app LOGIN PASSWORD '{STORED}'",
     )
     config = tmp_path / "sources.toml"
     config.write_text(

@@ -15,7 +15,7 @@ import pytest
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.postgresql import partitions
 from tests import few_partitions
-from tests.postgres import PASSWORD, Postgres, running_postgres
+from tests.postgres import PASSWORD, STORED, Postgres, running_postgres
 
 ROLE = "sessiongate"
 
@@ -26,7 +26,7 @@ class Engine:
     def __init__(self, server: Postgres) -> None:
         self.server = server
         self._numbers = count(1)
-        server.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
+        server.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{STORED}'")
 
     def database(self) -> str:
         """Make a database as the documentation says; return its name."""

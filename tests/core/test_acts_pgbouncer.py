@@ -27,6 +27,7 @@ from tests.core.acting import struck
 from tests.core.real import Watched
 from tests.postgres import (
     PASSWORD,
+    STORED,
     SUPERUSER,
     PgBouncer,
     Postgres,
@@ -41,7 +42,7 @@ USERS = {SUPERUSER: PASSWORD, "app": PASSWORD, "reader": PASSWORD}
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     with running_postgres() as postgres:
-        postgres.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        postgres.execute(f"CREATE ROLE app LOGIN PASSWORD '{STORED}'")
         yield postgres
 
 

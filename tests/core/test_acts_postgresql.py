@@ -24,7 +24,7 @@ from sessiongate.v1.session_service_pb2 import SessionFilter
 from tests.core.acting import BOTH, Acting, acting, struck
 from tests.core.real import Watched
 from tests.polling import eventually
-from tests.postgres import PASSWORD, Clients, Postgres, is_alive, running_postgres
+from tests.postgres import PASSWORD, STORED, Clients, Postgres, is_alive, running_postgres
 
 READER, OPERATOR = "sessiongate", "sessiongate_acts"
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # the next process gets the next id
@@ -36,7 +36,7 @@ def server() -> Iterator[Postgres]:
     with running_postgres() as postgres:
         postgres.execute(
             *(
-                f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'"
+                f"CREATE ROLE {name} LOGIN PASSWORD '{STORED}'"
                 for name in (READER, OPERATOR, "app", "blind")
             ),
             f"GRANT pg_read_all_stats TO {READER}",

@@ -16,14 +16,21 @@ from sessiongate.core.sources.base import (
     SourceError,
     open_source,
 )
-from tests.postgres import PASSWORD, SUPERUSER, Postgres, running_pgbouncer, running_postgres
+from tests.postgres import (
+    PASSWORD,
+    STORED,
+    SUPERUSER,
+    Postgres,
+    running_pgbouncer,
+    running_postgres,
+)
 from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     with running_postgres() as server:
-        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 0")
+        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{STORED}' CONNECTION LIMIT 0")
         yield server
 
 

@@ -46,7 +46,14 @@ from tests import postgres
 from tests.core.documentation import block, states
 from tests.core.real import Watched
 from tests.polling import eventually
-from tests.postgres import PASSWORD, PgBouncer, Postgres, running_pgbouncer, running_postgres
+from tests.postgres import (
+    PASSWORD,
+    STORED,
+    PgBouncer,
+    Postgres,
+    running_pgbouncer,
+    running_postgres,
+)
 from tests.relay import Relay
 
 STARTED = session_pb2.SESSION_STATE_STARTED
@@ -56,7 +63,7 @@ USERS = {"postgres": PASSWORD, "app": PASSWORD, "sessiongate": PASSWORD}
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     with running_postgres() as server:
-        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{STORED}'")
         yield server
 
 

@@ -26,7 +26,7 @@ from sessiongate.v1.activities import activity_of
 from sessiongate.v1.session_pb2 import Activity, ActivityState
 from tests.core.documentation import activities, block
 from tests.core.real import Watched
-from tests.postgres import PASSWORD, Clients, Postgres, running_postgres
+from tests.postgres import PASSWORD, STORED, Clients, Postgres, running_postgres
 from tests.servers import PATIENCE
 
 ACTIVE = session_pb2.ACTIVITY_STATE_ACTIVE
@@ -326,7 +326,7 @@ def test_before_version_14_a_wait_began_with_its_statement(scene: Scene) -> None
         "CREATE VIEW older.pg_locks AS SELECT locktype, pid, mode, granted FROM pg_locks"
     )
     scene.admin.execute("GRANT SELECT ON older.pg_locks TO PUBLIC")
-    scene.admin.execute(f"CREATE ROLE older LOGIN PASSWORD '{PASSWORD}' IN ROLE pg_monitor")
+    scene.admin.execute(f"CREATE ROLE older LOGIN PASSWORD '{STORED}' IN ROLE pg_monitor")
     scene.admin.execute("ALTER ROLE older SET search_path = older, pg_catalog")
     scene.connect("SELECT pg_advisory_lock(1)")
     waiting = scene.run("SELECT pg_advisory_lock(1)")
@@ -338,7 +338,7 @@ def test_before_version_14_a_wait_began_with_its_statement(scene: Scene) -> None
 
 
 def test_a_role_without_the_grant_knows_what_its_own_sessions_do(scene: Scene) -> None:
-    scene.admin.execute(f"CREATE ROLE bare LOGIN PASSWORD '{PASSWORD}'")
+    scene.admin.execute(f"CREATE ROLE bare LOGIN PASSWORD '{STORED}'")
     holder = scene.connect("SELECT pg_advisory_lock(1)")
     other = scene.run("SELECT pg_advisory_lock(1)")
     own = scene.clients.add(scene.server.connect(user="bare"))

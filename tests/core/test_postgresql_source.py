@@ -41,7 +41,7 @@ from tests.core.documentation import block, states
 from tests.core.observing import seen
 from tests.core.real import Watched
 from tests.polling import eventually
-from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, running_postgres
+from tests.postgres import PASSWORD, STORED, SUPERUSER, Clients, Postgres, running_postgres
 from tests.relay import Relay
 from tests.servers import certificates, private_folder
 
@@ -57,7 +57,7 @@ def read(backends: Backends, rows: Sequence[BackendRow]) -> Observation:
 @pytest.fixture(scope="module")
 def running() -> Iterator[Postgres]:
     with running_postgres() as server:
-        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{STORED}'")
         yield server
 
 
@@ -423,7 +423,7 @@ def test_a_statement_that_the_server_cut_is_marked() -> None:
 def test_names_may_be_any_bytes(server: Postgres, clients: Clients) -> None:
     server.execute(
         "CREATE DATABASE ascii TEMPLATE template0 ENCODING SQL_ASCII",
-        f"CREATE ROLE cafe LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE ROLE cafe LOGIN PASSWORD '{STORED}'",
     )
     clients.add(server.connect(user="cafe"))
     with server.connect(dbname="ascii") as admin, Watched(url(server)) as watched:
@@ -436,8 +436,8 @@ def test_names_that_the_consoles_database_cannot_express(
 ) -> None:
     server.execute(
         "CREATE DATABASE win ENCODING 'WIN1252' TEMPLATE template0 LOCALE 'C'",
-        f"CREATE ROLE \"Ýrsa\" LOGIN PASSWORD '{PASSWORD}'",
-        f"CREATE ROLE zoe LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE ROLE \"Ýrsa\" LOGIN PASSWORD '{STORED}'",
+        f"CREATE ROLE zoe LOGIN PASSWORD '{STORED}'",
         'CREATE DATABASE "日本"',
     )
     clients.add(server.connect(user="app"))
@@ -516,7 +516,7 @@ def test_without_a_grant_others_are_seen_but_not_known(server: Postgres, clients
 
 def test_without_a_grant_replication_is_no_session(server: Postgres, clients: Clients) -> None:
     server.execute(
-        f"CREATE ROLE looking LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE ROLE looking LOGIN PASSWORD '{STORED}'",
         "CREATE DATABASE copy",
         "SELECT pg_create_logical_replication_slot('copying', 'pgoutput')",
         "CREATE PUBLICATION copied",

@@ -14,7 +14,7 @@ from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.sources.base import SourceConnectError
 from tests.core.engines import ROLE, running_engine
 from tests.polling import eventually
-from tests.postgres import PASSWORD, running_postgres
+from tests.postgres import PASSWORD, STORED, running_postgres
 
 
 def test_two_servers_that_accept_writes_are_named_until_one_is_stopped(
@@ -45,7 +45,7 @@ def test_two_servers_that_accept_writes_are_named_until_one_is_stopped(
         found[:] = ["127.0.0.1", "::1"]
         with running_postgres(PASSWORD, listen_addresses="::1", port=port) as another:
             with another.connect(host="::1", port=port) as connection:
-                connection.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'".encode())
+                connection.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{STORED}'".encode())
             text = eventually(trouble)
             assert text.startswith("several servers of the ledger accept writes: 127.0.0.1 (system")
             assert " and ::1 (system" in text

@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from tests.closing import Closing
 from tests.core.engines import ROLE
 from tests.polling import eventually
-from tests.postgres import PASSWORD, SUPERUSER, make_postgres_data, postgres_program
+from tests.postgres import PASSWORD, STORED, SUPERUSER, make_postgres_data, postgres_program
 from tests.servers import PATIENCE, Server, free_port, prepare, private_folder
 
 _STANDBY = "standby"
@@ -90,7 +90,7 @@ class LedgerEngine(Closing):
         make_postgres_data(data, PASSWORD)
         self.node = Node(data)
         for statement in (
-            f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'",
+            f"CREATE ROLE {ROLE} LOGIN PASSWORD '{STORED}'",
             f"CREATE DATABASE {_DATABASE}",
             f"REVOKE CONNECT ON DATABASE {_DATABASE} FROM PUBLIC",
             f"GRANT CONNECT ON DATABASE {_DATABASE} TO {ROLE}",
