@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from sessiongate.core.place import id_of
 from sessiongate.v1.session_pb2 import Session
 from tests.core.engines import Engine, running_engine, until_known
 from tests.polling import eventually
-from tests.postgres import PASSWORD, SUPERUSER, Postgres
+from tests.postgres import AT_ONCE, PASSWORD, SUPERUSER, Postgres
 from tests.relay import Relay
 from tests.servers import Server, free_port, prepare, private_folder, require
 
@@ -60,7 +59,7 @@ class Standby:
                 *(f"--{n}={v}" for n, v in settings.items()),
             ],
             ready="ready to accept read-only connections",
-            stop=signal.SIGINT,
+            stop=AT_ONCE,
         )
 
     def connect(self) -> psycopg.Connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -17,7 +16,14 @@ from psycopg.rows import TupleRow
 from tests.closing import Closing
 from tests.core.engines import ROLE
 from tests.polling import eventually
-from tests.postgres import PASSWORD, STORED, SUPERUSER, make_postgres_data, postgres_program
+from tests.postgres import (
+    AT_ONCE,
+    PASSWORD,
+    STORED,
+    SUPERUSER,
+    make_postgres_data,
+    postgres_program,
+)
 from tests.servers import PATIENCE, Server, free_port, prepare, private_folder
 
 _STANDBY = "standby"
@@ -76,7 +82,7 @@ class Node:
                 *(f"--{n}={v}" for n, v in settings.items()),
             ],
             ready="ready to accept (read-only )?connections",
-            stop=signal.SIGINT,
+            stop=AT_ONCE,
         )
 
 
