@@ -165,6 +165,7 @@ def test_a_statement_is_cancelled(server: Postgres, clients: Clients, core: Acti
     assert "1 of 1 not cancelled" in failed.stderr
 
 
+@pytest.mark.long
 def test_a_session_that_is_still_there_is_not_taken_for_ended() -> None:
     open_to_all = Protection(insecure_actions=True)
     with showing({"db": [stated("1")]}, {"db": "terminate"}, protection=open_to_all) as shown:

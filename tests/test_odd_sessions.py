@@ -139,6 +139,7 @@ def test_nothing_repeats_a_value(program: Serving, http: httpx.Client) -> None:
     assert program.output.count("odd.json is read only partially") == 1
 
 
+@pytest.mark.long
 def test_a_file_that_heals_is_whole_again_and_its_ids_are_never_given_twice(
     tmp_path: Path,
 ) -> None:

@@ -121,6 +121,7 @@ def test_what_calling_again_cannot_help_is_raised(core: str, client_of: Any) -> 
         assert refused.value.reason == Reason.INVALID_REQUEST
 
 
+@pytest.mark.long
 @both
 def test_a_token_that_expires_is_followed_by_the_next(tmp_path: Path, client_of: Any) -> None:
     secret = str(CredentialFiles(tmp_path).token_secret)

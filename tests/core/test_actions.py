@@ -166,6 +166,7 @@ def test_after_an_error_of_the_server_the_end_is_looked_for(tmp_path: Path) -> N
     asyncio.run(main())
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_does_not_keep_who_asked(tmp_path: Path) -> None:
     maxscale = MaxScale()
     moment = Duration(nanos=100_000_000)

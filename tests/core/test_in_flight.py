@@ -110,6 +110,7 @@ async def reset(reader: asyncio.StreamReader) -> int:
             return int.from_bytes(head[5:])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ask", [asked, watched])
 def test_what_is_not_taken_is_cut_and_keeps_no_other_caller_waiting(
     ask: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

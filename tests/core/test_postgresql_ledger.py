@@ -167,6 +167,7 @@ async def past(ledger: PostgresqlLedger) -> list[int]:
     return [each.session.id for each in page.sessions if each.HasField("end_time")]
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_is_given_up_and_writing_goes_on(
     engine: Engine, impatient: None
 ) -> None:

@@ -164,6 +164,7 @@ def test_whatever_the_clock_shows_an_end_has_its_place(
     history.run(later)
 
 
+@pytest.mark.long
 def test_an_hour_that_is_being_read_is_dropped_later_and_no_write_waits(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_core_says_what_it_waits_for_and_goes_on(tmp_path: Path) -> None:
         assert core.output.count("still waiting for the ledger") == 1
 
 
+@pytest.mark.long
 def test_a_core_that_waits_for_its_ledger_can_be_stopped(tmp_path: Path) -> None:
     with hanging_folder(tmp_path) as folder:
         folder.hang()

@@ -100,6 +100,7 @@ def listed(url: str, **headers: str) -> list[int]:
     return [int(session["id"]) for session in answer.json()["data"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("view", ["replica", "direct"])
 def test_a_gateway_goes_on_at_another_core(cores: TwoCores, view: str) -> None:
     """Each answer is one core's; none goes back to a core that was lost."""
