@@ -22,6 +22,7 @@ import sessiongate.core
 from sessiongate.core.ledger.postgresql import partitions
 from sessiongate.core.sources import base
 from sessiongate.gateway.cli.main import app
+from sessiongate.gateway.ui.page import page_files
 from sessiongate.runtime import daemon_thread
 from sessiongate.runtime.telemetry import correlation
 from tests import few_partitions
@@ -48,6 +49,9 @@ for each in _commands:
 
 # All installed packages are searched for the kinds of sources.
 base._installed()
+
+# The page is joined and compressed.
+page_files()
 
 partitions.AHEAD = few_partitions.AHEAD
 

@@ -38,7 +38,7 @@ def test_it_shows_them_with_few_elements_and_little_memory(opener: Opener) -> No
 def test_more_than_it_follows_are_counted_until_a_choice_leaves_fewer(opener: Opener) -> None:
     with Forked("--source", "synthetic:?sessions=1100") as served:
         page = SessionsPage(opener.context().new_page())
-        page.replace("scope.js", {"MOST = 50_000": "MOST = 1_000"})
+        page.replace("page.js", {"MOST = 50_000": "MOST = 1_000"})
         page.page.goto(f"http://{served.http}/")
         expect(page.page.get_by_role("region", name="Counts")).to_contain_text("1,100 sessions")
         expect(page.grid).to_be_hidden()

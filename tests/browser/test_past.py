@@ -381,7 +381,7 @@ def test_of_too_many_the_first_are_shown_until_a_choice_leaves_fewer(opener: Ope
     with Forked("--source", "synthetic:?sessions=250") as served:
         eventually(lambda: len(ask(served.http, "/v1/counts", by="service")) > 1)
         page = SessionsPage(opener.context().new_page())
-        page.replace("past.js", {"MOST = 10_000": "MOST = 200", "PAGE = 1000": "PAGE = 50"})
+        page.replace("page.js", {"MOST = 10_000": "MOST = 200", "PAGE = 1000": "PAGE = 50"})
         page.page.goto(f"http://{served.http}/#span=15m")
         page.await_count(250)
         page.click(1.0)

@@ -74,20 +74,24 @@ def test_others_get_the_api_which_asks_for_credentials(
 def test_all_that_the_page_names_is_served(http: httpx.Client, place: str) -> None:
     page = http.get(place, headers={"Accept": BROWSER}).text
     named = {urljoin(place, url) for url in re.findall(r'(?:src|href)="([^"#{]+)"', page)}
-    assert any(url.endswith(".js") for url in named)
-    for url in named:
-        if url.startswith("/ui/"):
-            answer = http.get(url)
-            assert (answer.status_code, answer.content) == (
-                200,
-                (FILES / url.removeprefix("/ui/")).read_bytes(),
-            )
+    files = sorted(url.removeprefix("/ui/") for url in named if url.startswith("/ui/"))
+    assert files == ["icon.svg", "page.css", "page.js"]
+    for file in files:
+        assert http.get(f"/ui/{file}").status_code == 200
     assert "{root}" not in page
 
 
+def test_all_scripts_are_sent_as_one_and_all_styles(http: httpx.Client) -> None:
+    script = http.get("/ui/page.js").text
+    assert sorted(re.findall(r"^// (\w+\.js)$", script, re.MULTILINE)) == sorted(
+        path.name for path in FILES.glob("*.js")
+    )
+    style = http.get("/ui/page.css").text
+    assert all(path.read_text() in style for path in FILES.glob("*.css"))
+
+
 def test_every_file_is_served_once_and_then_confirmed(http: httpx.Client) -> None:
-    for path in FILES.iterdir():
-        url = "/ui/" if path.suffix == ".html" else f"/ui/{path.name}"
+    for url in ("/ui/", "/ui/page.js", "/ui/page.css", "/ui/icon.svg"):
         answer = http.get(url)
         assert answer.status_code == 200
         assert answer.headers["Content-Encoding"] == "gzip"

@@ -6,7 +6,9 @@ credentials with each of its requests.
 
 from __future__ import annotations
 
+import functools
 import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -19,9 +21,13 @@ from sessiongate.gateway.jsonapi.conditional import Conditions, ETag, unchanged
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
 from sessiongate.gateway.jsonapi.negotiation import JSON, negotiate, negotiate_encoding
+from sessiongate.gateway.ui.bundle import bundle
 
 _FOLDER = Path(__file__).with_name("static")
 _INDEX = "index.html"
+_SCRIPT = "page.js"  # imports all other modules
+# In this order: a rule overrides those before it.
+_STYLES = ("page.css", "table.css", "panels.css", "past.css")
 _HTML = "text/html"
 _TYPES = {
     ".html": f"{_HTML}; charset=utf-8",
@@ -71,25 +77,34 @@ class _File:
         return Response(content, headers=headers)
 
 
+@functools.cache
+def page_files() -> Mapping[bytes, _File]:
+    """Return the files by their paths; read once, so that all of a page are of one version."""
+    contents = {path.name: path.read_bytes() for path in _FOLDER.iterdir()}
+    index = contents.pop(_INDEX)
+    scripts = [name for name in contents if name.endswith(".js")]
+    modules = {Path(name).stem: contents.pop(name).decode() for name in scripts}
+    contents[_SCRIPT] = bundle(modules, Path(_SCRIPT).stem).encode()
+    contents[_STYLES[0]] = b"".join([contents.pop(name) for name in _STYLES])
+    found = {
+        f"/ui/{name}".encode(): _File.of(content, Path(name).suffix)
+        for name, content in contents.items()
+    }
+    html = Path(_INDEX).suffix
+    found[b"/"] = found[b"/ui"] = _File.of(index.replace(_ROOT, b"ui/"), html)
+    found[b"/ui/"] = _File.of(index.replace(_ROOT, b""), html)
+    return found
+
+
 class PageMiddleware:
     """Middleware that serves the page at ``/ui/``, and at ``/`` to who prefers HTML.
 
-    The files are read once, so that all of a page are of one version. It must run before
-    `AuthenticationMiddleware`; it passes on what is not a file of the page.
+    It must run before `AuthenticationMiddleware`; it passes on what is not a file of the page.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        files = {path.name: path.read_bytes() for path in _FOLDER.iterdir()}
-        index = files.pop(_INDEX)
-        suffix = Path(_INDEX).suffix
-        self._root = _File.of(index.replace(_ROOT, b"ui/"), suffix)
-        self._files = {
-            f"/ui/{name}".encode(): _File.of(content, Path(name).suffix)
-            for name, content in files.items()
-        }
-        self._files[b"/ui/"] = _File.of(index.replace(_ROOT, b""), suffix)
-        self._files[b"/ui"] = self._root
+        self._files = page_files()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._find(scope) if scope["type"] == "http" else None
@@ -103,7 +118,7 @@ class PageMiddleware:
         path = scope["raw_path"]
         if path == b"/":
             is_read = scope["method"] in ("GET", "HEAD")
-            return self._root if is_read and _prefers_html(scope) else None
+            return self._files[path] if is_read and _prefers_html(scope) else None
         return self._files.get(path)
 
 
