@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -98,6 +100,21 @@ def test_the_server_that_ends_the_connection_loses_nothing(engine: Engine, impat
         assert sorted((await held(ledger)).values()) == sorted(first)
         assert await ledger.is_in_place()
         await ledger.close()
+
+    asyncio.run(work())
+
+
+def test_it_is_free_once_it_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_RELEASE", PATIENCE)
+    database = engine.database()
+
+    async def work() -> None:
+        ledger = await open_(engine.url(database))
+        pid = backend(engine.server, "sessiongate core", database)
+        os.kill(pid, signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(0.1, os.kill, pid, signal.SIGCONT)
+        await ledger.close()
+        await (await open_(engine.url(database))).close()
 
     asyncio.run(work())
 

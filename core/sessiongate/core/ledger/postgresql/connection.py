@@ -34,6 +34,7 @@ SCHEMA = "sessiongate"
 OLDEST = 140_000  # PostgreSQL 14: it detaches partitions without making writes wait
 CONNECT_TIMEOUT = 5  # seconds for each address of the server, and then for its first answers
 ANSWER_TIMEOUT = 30.0  # seconds after which a statement that has no answer is given up
+_RELEASE = 0.2  # seconds for the server to end a connection that was closed
 _SHOWN = 500  # characters of a server's text
 _LINE = re.compile(r"[\r\n]")
 # Errors that pass: a server has no room now, begins or ends, or the network fails.
@@ -269,10 +270,17 @@ class LedgerConnection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection; never fail."""
+        """Close the connection; never fail.
+
+        What it has locked is free afterwards, unless the server does not answer: it ends a
+        connection only after it has given back all that it held.
+        """
         with suppress(psycopg.Error):
             self.raw.close()
-        self._socket.close()
+        with self._socket, suppress(OSError):
+            self._socket.settimeout(_RELEASE)
+            while self._socket.recv(4096):
+                pass
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
