@@ -307,7 +307,10 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
             pieces = answer.iter_bytes(65536)
             body = next(pieces)
             other.issue("server", replace=True)
-            assert idle.recv(1) == b""  # the worker was told to stop, and no longer answers
+            try:
+                assert idle.recv(1) == b""  # the worker was told to stop, and no longer answers
+            except TimeoutError:
+                pytest.fail(f"the connection is still open; it said:\n{program.output}")
             body += b"".join(pieces)
         assert len(json.loads(body)["data"]) == 12000
         eventually(lambda: set(program.workers()), lambda now: len(now) == 1 and not now & before)

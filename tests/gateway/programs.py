@@ -164,10 +164,15 @@ def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
 
 def worker_of(gateway: Gateway) -> psutil.Process:
     """Return the process that answers: the only child that the gateway itself spawns."""
+    [worker] = workers_of(gateway)
+    return worker
+
+
+def workers_of(gateway: Gateway) -> list[psutil.Process]:
+    """Return the processes that answer, or will, or have answered."""
     assert gateway.process.pid
     children = psutil.Process(gateway.process.pid).children()
-    [worker] = [child for child in children if forked.program_of(child) == "worker"]
-    return worker
+    return [child for child in children if forked.program_of(child) == "worker"]
 
 
 # How a gateway gets sessions; callers must not notice a difference. The copy never counts as

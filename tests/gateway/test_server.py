@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,7 +15,15 @@ from sessiongate.gateway.server.main import run_server
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.listener import ListenError, listen
 from tests.closing import lasting
-from tests.gateway.programs import LONG, Gateway, one_view, running_gateway, worker_of
+from tests.gateway.programs import (
+    LONG,
+    Gateway,
+    one_view,
+    running_gateway,
+    worker_of,
+    workers_of,
+)
+from tests.polling import eventually
 
 
 def answers(gateway: Gateway) -> bool:
@@ -94,6 +103,26 @@ def test_a_request_that_has_begun_is_answered_while_it_stops(
                 answer += part
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+def test_a_change_is_not_lost_while_a_new_worker_starts(core: str) -> None:
+    """It may have read what has changed since: another one is started."""
+    with running_gateway(core) as gateway:
+        assert answers(gateway)
+        assert gateway.process.pid
+        first = {worker_of(gateway)}
+        os.kill(gateway.process.pid, signal.SIGHUP)
+        (second,) = eventually(lambda: {*workers_of(gateway)} - first)
+        second.suspend()
+        os.kill(gateway.process.pid, signal.SIGHUP)
+        time.sleep(0.2)  # until the gateway has seen the signal
+        second.resume()
+        third = eventually(
+            lambda: workers_of(gateway),
+            lambda now: len(now) == 1 and not {*now} & {*first, second},
+        )
+        assert answers(gateway)
+        assert workers_of(gateway) == third
 
 
 def test_ctrl_c_of_a_terminal_reaches_the_gateway_only(core: str) -> None:

@@ -92,10 +92,11 @@ class WorkerPool:
             try:
                 while not self._is_stopping:
                     self._wait()
-                    if self._is_renewing:
-                        self._begin_renewal()
                     for slot in self._slots:
                         self._look_at(slot)
+                    # A worker that is starting may have read the files before their last change.
+                    if self._is_renewing and not any(slot.following for slot in self._slots):
+                        self._begin_renewal()
                     self._end_leaving()
                     self._start_missing()
             finally:
@@ -152,7 +153,7 @@ class WorkerPool:
             log.error("%s; not reloading", fault)
             return
         for slot in self._slots:
-            if slot.following is None and slot.current is not None:
+            if slot.current is not None:
                 slot.following = self._start()
 
     def _look_at(self, slot: _Slot) -> None:
