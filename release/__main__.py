@@ -63,7 +63,9 @@ def _exported(root: Path, source: Path) -> Path:
     archive = source.with_suffix(".tar")
     run("git", "-C", root, "archive", "--output", archive, "HEAD")
     with tarfile.open(archive) as packed:
-        packed.extractall(source, filter="data")
+        # Debian's Python 3.11.2 lacks filters; 3.12 and 3.13 warn if there is none.
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(source)
     return source
 
 
