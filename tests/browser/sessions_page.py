@@ -52,6 +52,12 @@ _CHIPS = f"""(group) => {{ {_ROWS} return [...group.querySelectorAll("button")].
         ? valueOf(button) : button.textContent,
     button.querySelector("[data-count]")?.textContent ?? "",
 ]); }}"""
+# Without it, Tab goes on from what had the focus last, even if that is gone.
+_TAB_FROM_THE_START = """() => {
+    document.body.tabIndex = -1;
+    document.body.focus();
+    document.body.removeAttribute("tabindex");
+}"""
 _ATTRIBUTES = """(table) => Object.fromEntries(
     [...table.querySelectorAll("[data-attribute]")].map((row) =>
         [row.dataset.attribute, row.querySelector("[data-value]").textContent]))"""
@@ -95,6 +101,7 @@ class SessionsPage:
     def reset(self, fragment: str = "") -> None:
         """Show what a page shows when it is opened with this fragment of the URL."""
         self.page.goto(self.page.url.partition("#")[0] + "#" + fragment)
+        self.page.evaluate(_TAB_FROM_THE_START)
 
     def replace(self, file: str, texts: Mapping[str, str]) -> None:
         """Load a file of the page with other texts in place of those that it must have."""
