@@ -88,6 +88,7 @@ def test_all_scripts_are_sent_as_one_and_all_styles(http: httpx.Client) -> None:
     )
     style = http.get("/ui/page.css").text
     assert all(path.read_text() in style for path in FILES.glob("*.css"))
+    assert http.get("/ui/icon.svg").content == (FILES / "icon.svg").read_bytes()
 
 
 def test_every_file_is_served_once_and_then_confirmed(http: httpx.Client) -> None:

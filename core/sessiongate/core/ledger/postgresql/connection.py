@@ -279,7 +279,8 @@ class LedgerConnection:
             self.raw.close()
         with self._socket, suppress(OSError):
             self._socket.settimeout(_RELEASE)
-            while self._socket.recv(4096):
+            end = elapsed() + _RELEASE  # also if it goes on sending an answer
+            while self._socket.recv(65536) and elapsed() < end:
                 pass
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
