@@ -63,10 +63,24 @@ async def target(source: MariaDBSource, client: Connection, command: str = "Slee
                     return Target(item, session, observation.incarnation)
 
 
-@asynccontextmanager
-async def sleeping(client: Connection) -> AsyncIterator[asyncio.Task[object]]:
-    """Run a statement that lasts; yield its task."""
+async def asleep(server: MariaDB, client: Connection) -> asyncio.Task[object]:
+    """Begin a statement that lasts; return its task, once the server is running it.
+
+    The server lists a new command before it gives the statement its number, and an old one for a
+    moment after it has answered: only the state shows which of them is listed.
+    """
     task = asyncio.ensure_future(client.query(_SLEEP))
+    state = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = {client.thread_id()}"
+    async with server.client(user="acts") as other, asyncio.timeout(PATIENCE):
+        while await run(other, state) != [("User sleep",)]:
+            assert not task.done()
+    return task
+
+
+@asynccontextmanager
+async def sleeping(server: MariaDB, client: Connection) -> AsyncIterator[asyncio.Task[object]]:
+    """Run a statement that lasts; yield its task, once the server is running it."""
+    task = await asleep(server, client)
     try:
         yield task
     finally:
@@ -149,11 +163,11 @@ def test_a_statement_is_cancelled_by_its_number(server: MariaDB) -> None:
             server.client() as one,
             server.client() as other,
             opened(server, **OPTIONS) as source,
-            sleeping(other) as spared,
+            sleeping(server, other) as spared,
         ):
             aimed = replace(await target(source, one), same_statement=True)
             await run(one, "SELECT 1")
-            async with sleeping(one) as ended:
+            async with sleeping(server, one) as ended:
                 # It was another statement that was seen.
                 later = await target(source, one, "Query")
                 assert await struck(source, Action.CANCEL, aimed) is ActFault.CHANGED
@@ -174,12 +188,12 @@ def test_a_statement_that_follows_between_look_and_act_goes_on(server: MariaDB) 
             server.client(user="acts") as other,
             opened(server, **OPTIONS) as source,
         ):
-            first = asyncio.ensure_future(client.query(_SLEEP))
+            first = await asleep(server, client)
             aimed = await target(source, client, "Query")
             async with source.aim(Action.CANCEL, aimed) as strike:
                 await run(other, f"KILL QUERY {client.thread_id()}")
                 await asyncio.gather(first, return_exceptions=True)
-                async with sleeping(client) as spared:
+                async with sleeping(server, client) as spared:
                     await target(source, client, "Query")
                     with pytest.raises(Exception, match="another statement"):
                         await strike()
@@ -206,20 +220,14 @@ def test_a_statement_without_a_number_is_told_by_its_age(
             server.client(user="acts") as other,
             opened(server, **OPTIONS) as source,
         ):
-            first = asyncio.ensure_future(client.query(_SLEEP))
+            first = await asleep(server, client)
             aimed = replace(await target(source, client, "Query"), same_statement=True)
             began = time.monotonic()
             await run(other, f"KILL QUERY {client.thread_id()}")
             await asyncio.gather(first, return_exceptions=True)
             while time.monotonic() - began < 2 * TOLERANCE:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-            running = (
-                "SELECT ID FROM information_schema.PROCESSLIST"
-                f" WHERE ID = {client.thread_id()} AND COMMAND = 'Query'"
-            )
-            async with sleeping(client) as ended:
-                while not await run(other, running):  # noqa: ASYNC110 - not read yet
-                    await asyncio.sleep(0.05)
+            async with sleeping(server, client) as ended:
                 assert await struck(source, Action.CANCEL, aimed) is ActFault.CHANGED
                 assert not ended.done()
                 later = replace(await target(source, client, "Query"), same_statement=True)
@@ -245,7 +253,7 @@ def test_a_connection_id_that_is_given_again_hits_nobody() -> None:
                             if client.thread_id() > ident:
                                 pytest.fail("its id was passed over")
                             if client.thread_id() == ident:
-                                async with sleeping(client) as spared:
+                                async with sleeping(server, client) as spared:
                                     seen = await target(source, client, "Query")
                                     # The same client, of a server that started earlier.
                                     before = replace(seen, incarnation=(seen.incarnation or 0) - 1)
