@@ -107,19 +107,25 @@ def _fault(config: GatewayConfig) -> str | None:
 
 
 def _start_following(config: GatewayConfig, workers: WorkerPool) -> None:
-    """Renew the workers when files that they read only once have changed and can be read."""
+    """Renew the workers when files that they read only once have changed and can be read.
+
+    Raises `FileError` if a file cannot be used now.
+    """
     tls = (config.protection.tls, config.core_tls)
     files = [path for each in tls if each for path in each.files]
-    if files:
-        threading.Thread(target=_follow, args=(files, config, workers), daemon=True).start()
+    if not files:
+        return
 
-
-def _follow(files: Sequence[Path], config: GatewayConfig, workers: WorkerPool) -> None:
     def read() -> object:
         config.check_files()
         return object()
 
+    # Before a worker reads them: a change in between would not be seen.
     followed = WatchedFile(files, read)
+    threading.Thread(target=_follow, args=(followed, workers), daemon=True).start()
+
+
+def _follow(followed: WatchedFile[object], workers: WorkerPool) -> None:
     used = followed.value
     while True:
         time.sleep(POLL_INTERVAL)
