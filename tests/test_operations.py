@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 import shutil
 import socket
@@ -90,16 +91,19 @@ class Watched(Forked):
 @pytest.fixture(scope="module")
 def watched() -> Iterator[Watched]:
     with Watched() as program:
-        for path in ("/v1/sessions", "/v1/sessions/1", "/v1/sessions/9", "/nowhere"):
+        for path in ("/v1/sessions", "/v1/sessions/1", "/v1/sessions/9", "/v1/sources", "/nowhere"):
             program.get(path)
         with channel(program.grpc) as opened:
             watch = SessionServiceStub(opened).WatchSessions(WatchSessionsRequest())
             next(watch)
             watch.cancel()
-        eventually(
-            program.samples,
-            lambda samples: any("streams_ended" in sample.name for sample in samples),
-        )
+        # Calls and streams are counted only once they have ended.
+        ended = {
+            "sessiongate_core_call_duration_seconds_count",
+            "sessiongate_grpc_call_duration_seconds_count",
+            "sessiongate_grpc_streams_ended_total",
+        }
+        eventually(lambda: ended - {sample.name for sample in program.samples()}, operator.not_)
         yield program
 
 
