@@ -44,11 +44,12 @@ demo-fleet: .venv/demo-installed ## Show two shards with a stand-by each, and ki
 run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
-# Without bytecode, each program that a test starts would compile the source again. Tests wait
-# for programs and clocks half of their time: twice as many processes as cores keep both busy.
+# Without bytecode, each program that a test starts would compile the source again. Two processes
+# begin with the tests that wait, and one with the browser (tests/conftest.py): five keep two cores
+# busy.
 test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run the tests on two cores
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
 
 pythons: ## Run the core of the tests on each Python from 3.11 on that is found here
 	$(PYTHON) -m tests.pythons $(ARGS)

@@ -95,12 +95,28 @@ def pytest_collection(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one of several processes begin with the tests that are marked as long.
+    """Let some of several processes begin with the tests that wait, and another with the browser's.
 
-    The others would have nothing to do while it waits, if it began with one at the end.
+    Each begins with an equal share of the tests, and takes over those at the end of another's share
+    once it has none. So two wait while the others, and the browser, have the CPUs.
     """
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    share = len(items) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    waiting: list[pytest.Item] = []
+    browsing: list[pytest.Item] = []
+    rest: list[pytest.Item] = []
+    for item in items:
+        waits = item.get_closest_marker("long")
+        browses = item.path.is_relative_to(Path(__file__).parent / "browser")
+        (waiting if waits else browsing if browses else rest).append(item)
+    half = len(waiting) // 2
+    items.clear()
+    for first in (waiting[:half], browsing, waiting[half:]):
+        others = max(0, share - len(first))
+        items += first + rest[:others]
+        del rest[:others]
+    items += rest
 
 
 # What is imported and collected stays until the end. The garbage collector would go through all

@@ -75,6 +75,7 @@ def ids(client: Client) -> set[int]:
     return {each.id for each in client.sessions()}
 
 
+@pytest.mark.long
 def test_a_front_serves_all_shards_through_a_take_over(ledger: FleetLedger, tmp_path: Path) -> None:
     one, two = source(tmp_path, "orders", 3), source(tmp_path, "stock", 2)
     with (

@@ -177,6 +177,7 @@ def test_a_copy_that_was_interrupted_is_used_by_nobody_and_begun_again(
         assert ids(serving) == first
 
 
+@pytest.mark.long
 def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Path) -> None:
     document = tmp_path / "app.json"
     arguments = ("--source", f"document:{document}?name=app", "--ledger", ledger.url)

@@ -257,6 +257,7 @@ def test_sources_say_what_is_allowed(scene: Scene) -> None:
     }
 
 
+@pytest.mark.long
 def test_who_is_no_longer_named_may_no_longer_act(server: Postgres, tmp_path: Path) -> None:
     files, operators = CredentialFiles(tmp_path), tmp_path / "operators"
     operators.write_text(USER)
@@ -331,6 +332,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.long
 def test_a_core_imports_of_actions_what_it_needs() -> None:
     sources: list[dict[str, object]] = [
         {"url": f"postgresql://a@127.0.0.1:{free_port()}", "name": "a"},

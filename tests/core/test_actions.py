@@ -118,6 +118,7 @@ def test_a_session_that_has_ended_by_itself_is_not_shown_after_an_act(
         eventually(lambda: not core.ids())
 
 
+@pytest.mark.long
 def test_who_ends_within_the_grace_is_not_ended(
     server: Postgres, clients: Clients, tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def test_a_statement_that_follows_between_look_and_act_goes_on(server: MariaDB) 
     asyncio.run(test())
 
 
+@pytest.mark.long
 def test_a_statement_without_a_number_is_told_by_its_age(
     server: MariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,7 @@ LATER: dict[str, tuple[Callable[[], str], Callable[[CredentialFiles], object], s
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("later", LATER)
 def test_a_stream_ends_when_its_callers_credentials_do(later: str, files: CredentialFiles) -> None:
     credentials, happens, reason = LATER[later]

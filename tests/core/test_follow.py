@@ -158,6 +158,7 @@ def test_another_core_takes_over_without_an_event() -> None:
     run(test)
 
 
+@pytest.mark.long
 def test_a_core_that_hangs_is_named_and_its_sessions_go_after_a_while() -> None:
     async def test(stage: Fronted) -> None:
         one, two = stage.core("a"), stage.core("b")
@@ -194,6 +195,7 @@ def test_the_core_that_has_fallen_silent_is_named_and_not_the_one_that_follows()
     run(test)
 
 
+@pytest.mark.long
 def test_a_core_that_follows_and_hangs_is_named_after_the_one_that_has_fallen_silent() -> None:
     async def test(stage: Fronted) -> None:
         one = stage.core("a")
@@ -350,6 +352,7 @@ def test_a_session_is_denied_only_if_the_ledger_denies_it(
     run(test)
 
 
+@pytest.mark.long
 def test_a_ledger_that_hangs_is_named_in_the_time_that_clients_have() -> None:
     async def one(_ident: int) -> PastSession | None:
         await asyncio.Event().wait()

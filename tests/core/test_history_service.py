@@ -189,6 +189,7 @@ def test_filters_select_as_they_do_among_live_sessions(churning: Client, order: 
         assert found & known == matching
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.7, 3.0, 300.0])
 def test_counts_are_what_is_listed_at_each_moment(settled: Client, seconds: float) -> None:
     user = max(session.user for session in settled.sessions())

@@ -212,6 +212,7 @@ def test_clients_whose_login_fails_or_hangs_hide_nobody(server: MariaDB, charset
     asyncio.run(observe())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["10.11.19-MariaDB", "8.0.21"])
 def test_what_only_the_clock_changes_is_no_change(
     server: MariaDB, monkeypatch: pytest.MonkeyPatch, version: str
@@ -292,6 +293,7 @@ _CELLS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(column=st.sampled_from(ThreadRow._fields), odd=_CELLS)
 def test_whatever_the_server_sends_of_a_client_hides_no_other(

@@ -130,6 +130,7 @@ def test_a_core_goes_on_with_a_standby_that_has_everything(
     assert "asynchronously" not in caplog.text
 
 
+@pytest.mark.long
 def test_a_core_begins_anew_with_a_standby_that_has_lost_something(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

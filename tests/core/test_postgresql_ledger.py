@@ -298,6 +298,7 @@ def own() -> Iterator[Engine]:
         yield engine
 
 
+@pytest.mark.long
 def test_a_server_that_restarts_loses_nothing_and_a_new_core_takes_no_risk(
     own: Engine, impatient: None
 ) -> None:
@@ -320,6 +321,7 @@ def test_a_server_that_restarts_loses_nothing_and_a_new_core_takes_no_risk(
     asyncio.run(work())
 
 
+@pytest.mark.long
 def test_a_server_that_was_restored_gives_no_id_again(own: Engine, impatient: None) -> None:
     url, data = own.url(own.database()), own.server.folder / "data"
     copy = own.server.folder / "copy"

@@ -42,6 +42,7 @@ def test_a_core_waits_for_a_server_that_ends_while_it_starts(
     asyncio.run(work())
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_while_it_is_connected_to_is_given_up(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

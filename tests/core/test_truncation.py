@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -166,6 +167,7 @@ def test_any_session_fits_whatever_the_limit(
 FIELDS = [field.name for field in Session.DESCRIPTOR.fields]
 
 
+@pytest.mark.long
 def test_links_of_a_session_that_was_cut_stand_and_its_neighbour_is_not_touched() -> None:
     wire = TcpLink(client=("10.0.0.1", 4711), server=("10.0.0.2", 3306), server_id=7)
     connections = [BackendConnection(server="db", connection_id=n) for n in range(50_000)]

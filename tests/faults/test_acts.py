@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from google.protobuf.message import DecodeError
 
 from sessiongate.v1.service_names import SESSION_ACTION_SERVICE
@@ -24,6 +25,7 @@ SESSIONS = 20
 ACTING = [path for path in METHODS if SESSION_ACTION_SERVICE in path]
 
 
+@pytest.mark.long
 def test_nothing_ends_that_no_call_names(tmp_path: Path) -> None:
     maxscale = MaxScale()
     one = json.loads(RECORDED)["data"][0]

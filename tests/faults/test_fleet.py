@@ -40,6 +40,7 @@ def faults(number: int) -> tuple[list[Fault], Random]:
     return [chance.choices([*each], [*each.values()])[0] for each in kinds], chance
 
 
+@pytest.mark.long
 def test_no_fault_makes_a_fleet_say_what_is_not_true(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

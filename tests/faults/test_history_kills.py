@@ -13,6 +13,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from sessiongate.client import CallError, Client
 from sessiongate.v1.history_service_pb2 import (
     EndReason,
@@ -150,6 +152,7 @@ def covered_until(ledger: Path) -> int:
     return end or 0
 
 
+@pytest.mark.long
 def test_a_core_that_is_killed_forgets_nothing_that_it_told(tmp_path: Path) -> None:
     clients, ledger, told = Clients(tmp_path / "clients.json"), tmp_path / "ledger.db", set[int]()
     source = f"document:{clients.file}?interval=0.05"

@@ -25,6 +25,7 @@ def mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hanging, "_OPTIONS", options)
 
 
+@pytest.mark.long
 def test_a_core_says_what_it_waits_for_and_goes_on(tmp_path: Path) -> None:
     with hanging_folder(tmp_path) as folder:
         folder.hang()

@@ -200,6 +200,7 @@ def test_a_session_without_a_statement_is_a_conflict(db: Acting) -> None:
     assert answer.json()["errors"][0]["code"] == "NO_STATEMENT"
 
 
+@pytest.mark.long
 @one_view
 def test_ttl_is_the_grace(db: Acting) -> None:
     began = time.monotonic()

@@ -73,6 +73,7 @@ def test_what_is_far_too_large_or_malformed_is_refused(
     assert httpx.get(narrow.url, timeout=LONG).status_code == 200
 
 
+@pytest.mark.long
 def test_who_does_not_finish_a_request_is_not_waited_for(core: str) -> None:
     whole, part = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\nHost: l"
     # In a shorter time, the whole request may not have arrived either on a loaded machine.

@@ -81,6 +81,7 @@ def known(client: Client, wanted: PastSessionFilter) -> dict[str, PastSession]:
     return {str(past.session.id): past for past in client.past_sessions(wanted)}
 
 
+@pytest.mark.long
 def test_a_moment_shows_who_was_connected(http: httpx.Client, asked: Client) -> None:
     # Its source states earlier starts than it shows sessions at: some are still added.
     moment = instant(time.time() - 1.5)

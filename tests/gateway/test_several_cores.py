@@ -135,6 +135,7 @@ def test_a_gateway_goes_on_at_another_core(cores: TwoCores, view: str) -> None:
         assert ready.status_code == 503
 
 
+@pytest.mark.long
 @both
 def test_a_client_goes_on_at_another_core(
     cores: TwoCores, client_of: Any, monkeypatch: pytest.MonkeyPatch
