@@ -22,6 +22,7 @@ from sessiongate.gateway.server.worker import REQUEST_GRACE
 log = logging.getLogger(__name__)
 
 _SLACK = 1.0  # seconds for a worker to exit after its grace period
+_START = 60.0  # seconds for a new worker to be ready before the old one is kept
 _TRIES = 3  # workers in a row that may exit before they are ready
 # Seconds before another is started then, times their number; and the longest pause.
 _PAUSE = 0.5
@@ -48,6 +49,12 @@ class _Slot:
     current: _Worker | None = None
     following: _Worker | None = None
     start_at: float = 0.0  # when a missing worker is started
+
+    def succeed(self) -> None:
+        """Let the successor take the place, for as long as it runs."""
+        self.current, self.following = self.following, None
+        if self.current is not None:
+            self.current.deadline = float("inf")
 
 
 @dataclass(slots=True)
@@ -155,6 +162,7 @@ class WorkerPool:
         for slot in self._slots:
             if slot.current is not None:
                 slot.following = self._start()
+                slot.following.deadline = monotonic() + _START
 
     def _look_at(self, slot: _Slot) -> None:
         """Handle changes of a slot's workers."""
@@ -163,11 +171,20 @@ class WorkerPool:
             if self._becomes_ready(following):
                 if current is not None:
                     self._leave(current)
-                slot.current, slot.following = following, None
+                slot.succeed()
                 return
             if not following.process.is_alive():
                 slot.following = None
                 log.error("new worker %d did not start; keeping the old one", slot.number)
+            elif following.deadline <= monotonic():
+                # It would keep each later renewal waiting.
+                slot.following = None
+                log.error(
+                    "new worker %d was not ready within %g seconds; keeping the old one",
+                    *(slot.number, _START),
+                )
+                self._kill(following)
+                self._leaving.append(following)
         if current is None:
             return
         if self._becomes_ready(current):
@@ -188,7 +205,7 @@ class WorkerPool:
         dead.ready.close()
         code = dead.process.exitcode
         if slot.following is not None:
-            slot.current, slot.following = slot.following, None
+            slot.succeed()
         else:
             slot.current = None
         if dead.is_ready:
@@ -218,8 +235,11 @@ class WorkerPool:
                 self._leaving.remove(worker)
                 self._left_behind.append(worker)
             elif is_over:
-                worker.process.kill()
-                worker.is_killed, worker.deadline = True, monotonic() + KILLED
+                self._kill(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        worker.process.kill()
+        worker.is_killed, worker.deadline = True, monotonic() + KILLED
 
     def _stop(self) -> None:
         for slot in self._slots:
