@@ -228,7 +228,8 @@ def _may_fork() -> bool:
     """
     until = time.monotonic() + _READING
     others = [each for each in threading.enumerate() if each is not threading.current_thread()]
-    while not all(map(_rests, others)):
+    # A thread that Python no longer has may still free what OpenSSL had for it, with a lock.
+    while len(os.listdir("/proc/self/task")) > 1 + len(others) or not all(map(_rests, others)):
         if time.monotonic() > until:
             return False
         time.sleep(0.01)
