@@ -172,12 +172,12 @@ def _work(
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     try:
         app = create(config)
+        collect_rarely()
+        run_loop(_serve(listener, config, app, ready))
     except FileError as error:  # changed since the check
         log.error("%s", error)
         logging.shutdown()
         os._exit(1)
-    collect_rarely()
-    run_loop(_serve(listener, config, app, ready))
     # Everything is answered and closed. gRPC's threads may still run, and crash while the
     # interpreter shuts down: skip its shutdown.
     logging.shutdown()
