@@ -123,7 +123,8 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             first.process.send_signal(signal.SIGCONT)
             first.expect(f"{second.name} at {second.address} has become active")
             first.expect("standing by")
-            eventually(lambda: first.metrics()[LOST], lambda found: found == lost + 1)
+            # A look that it began before it was stopped may be answered only now: it loses it again.
+            eventually(lambda: first.metrics()[LOST], lambda found: found > lost)
             wanted = {"user-1", "user-22", "user-3", "user-5"}
             eventually(lambda: users(second.address), lambda found: found == wanted)
             ids, known = second.ids_in_time(), ids
