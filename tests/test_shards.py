@@ -123,7 +123,7 @@ def test_a_stand_by_goes_on_with_the_same_ids(ledger: FleetLedger, tmp_path: Pat
             first.process.send_signal(signal.SIGCONT)
             first.expect(f"{second.name} at {second.address} has become active")
             first.expect("standing by")
-            # A look that it began before it was stopped may be answered only now: it loses it again.
+            # It loses the pen again if a look that it had begun before is answered only now.
             eventually(lambda: first.metrics()[LOST], lambda found: found > lost)
             wanted = {"user-1", "user-22", "user-3", "user-5"}
             eventually(lambda: users(second.address), lambda found: found == wanted)
