@@ -171,7 +171,10 @@ def _set(environment: Mapping[str, str]) -> None:
 def program_of(process: psutil.Process) -> str:
     """Return "core" or "worker", whether it is forked or not, and "" for any other process."""
     try:
-        name, typed = process.name(), process.cmdline()
+        # A process has no arguments for a moment after it begins to run its program.
+        while not (typed := process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        name = process.name()
         if process.status() == psutil.STATUS_ZOMBIE:
             return ""
     except psutil.Error:  # it has ended
