@@ -103,12 +103,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     share = len(items) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    own = Path(__file__).parent / "browser"
     waiting: list[pytest.Item] = []
     browsing: list[pytest.Item] = []
     rest: list[pytest.Item] = []
     for item in items:
         waits = item.get_closest_marker("long")
-        browses = item.path.is_relative_to(Path(__file__).parent / "browser")
+        browses = item.path.is_relative_to(own)
         (waiting if waits else browsing if browses else rest).append(item)
     half = len(waiting) // 2
     items.clear()
