@@ -18,11 +18,7 @@ from sessiongate.core.fleet.member import Member, MemberEntry
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
-from sessiongate.core.ledger.postgresql.connection import (
-    Backend,
-    LedgerAwayError,
-    LedgerConnection,
-)
+from sessiongate.core.ledger.postgresql.connection import Backend, LedgerAwayError, LedgerConnection
 from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
 from sessiongate.core.ledger.postgresql.suspects import SourceReader
@@ -275,6 +271,9 @@ class Membership:
             raise self._error
         return self._shard()
 
+    def _is_shown(self) -> bool:  # so lately that the others leave the lock to this core
+        return elapsed() - self._shown_at <= self._after
+
     def _shard(self) -> FleetShard | None:
         return None if self._fleet is None else self._fleet.shard(self.shard)
 
@@ -313,9 +312,10 @@ class Membership:
         self._beats.miss()
         self._shown_at, ledger.pen.floor = asked, self._last_id
         ledger.pen.has_others |= fleet.has_other_cores(self._member.entry.name)
-        # At once, not only when there is something to write: the others give it some time.
+        # At once, not only when there is something to write: the others give it some time. A look
+        # that was asked for before this core was stopped, and answered after, gives it none.
         is_lost = ledger.pen.is_down or (active is None and ledger.pen.instance > 0)
-        if is_lost and (self._taking_up is None or self._taking_up.done()):
+        if is_lost and self._is_shown() and (self._taking_up is None or self._taking_up.done()):
             ledger.pen.take_up()
             self._taking_up = asyncio.create_task(ledger.take_up())
 
@@ -344,7 +344,7 @@ class Membership:
             if self._member.waits_for > self._after:
                 self._member.cut()
             pen = None if self._ledger is None else self._ledger.pen
-            if pen and not pen.is_down and elapsed() - self._shown_at > self._after:
+            if pen and not pen.is_down and not self._is_shown():
                 log.warning("giving up the shard's lock: this core cannot show that it runs")
                 pen.put_down()
                 self.pens_lost += 1
