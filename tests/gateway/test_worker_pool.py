@@ -1,4 +1,4 @@
-"""A pool of workers whose next one hangs at its start."""
+"""A pool of workers of which one hangs at its start."""
 
 from __future__ import annotations
 
@@ -49,6 +49,47 @@ def test_a_new_worker_that_hangs_is_given_up_and_the_next_one_takes_over(
     pool.run(renewing.start)
     renewing.join()
     assert len({*served}) == 2
+
+
+def test_a_first_worker_that_hangs_is_given_up_and_another_one_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hangs = tmp_path / "hangs"
+    hangs.touch()
+    pool = WorkerPool(partial(work, hangs, tmp_path), 1, lambda: None)
+    monkeypatch.setattr(workers, "_START", 0.1)
+    monkeypatch.setattr(workers, "_TRIES", 1000)
+
+    def mend() -> None:
+        try:
+            eventually(lambda: "worker 1 was not ready within 0.1 seconds; st" in caplog.text)
+            monkeypatch.setattr(workers, "_START", 60.0)
+            hangs.unlink()
+            found = eventually(lambda: ready(tmp_path))
+            eventually(lambda: running() == found == {pool.processes().get("worker 1")})
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    mending = threading.Thread(target=mend)
+    pool.run(mending.start)
+    mending.join()
+    assert ready(tmp_path)
+    assert not running()
+
+
+def test_a_pool_whose_first_workers_all_hang_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hangs = tmp_path / "hangs"
+    hangs.touch()
+    pool = WorkerPool(partial(work, hangs, tmp_path), 2, lambda: None)
+    monkeypatch.setattr(workers, "_START", 0.1)
+    monkeypatch.setattr(workers, "_PAUSE", 0.0)
+    with pytest.raises(SystemExit) as ended:
+        pool.run(lambda: None)
+    assert ended.value.code == 1
+    assert "workers keep failing to start; the last one was not ready in time" in caplog.text
+    assert not running()
 
 
 def work(hangs: Path, folder: Path, pipe: Connection) -> None:

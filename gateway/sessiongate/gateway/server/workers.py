@@ -22,11 +22,14 @@ from sessiongate.gateway.server.worker import REQUEST_GRACE
 log = logging.getLogger(__name__)
 
 _SLACK = 1.0  # seconds for a worker to exit after its grace period
-_START = 60.0  # seconds for a new worker to be ready before the old one is kept
+_START = 60.0  # seconds for a worker to be ready
 _TRIES = 3  # workers in a row that may exit before they are ready
 # Seconds before another is started then, times their number; and the longest pause.
 _PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
+# Messages about workers that are not ready in time, of their number and the seconds.
+_KEEPING = "new worker %d was not ready within %g seconds; keeping the old one"
+_STARTING = "worker %d was not ready within %g seconds; starting another"
 _CHECK_INTERVAL = 1.0  # seconds between two checks whether workers can be started
 # The function that a worker runs until SIGTERM; it sends a message once it is ready.
 WorkerTarget = Callable[[Connection], None]
@@ -36,8 +39,8 @@ WorkerTarget = Callable[[Connection], None]
 class _Worker:
     process: BaseProcess
     ready: Connection
+    deadline: float  # when it is killed, on the monotonic clock
     is_ready: bool = False
-    deadline: float = float("inf")  # when it is killed, on the monotonic clock
     is_killed: bool = False  # if so, it is abandoned at the deadline
 
 
@@ -51,10 +54,8 @@ class _Slot:
     start_at: float = 0.0  # when a missing worker is started
 
     def succeed(self) -> None:
-        """Let the successor take the place, for as long as it runs."""
+        """Let the successor, if there is one, take the place."""
         self.current, self.following = self.following, None
-        if self.current is not None:
-            self.current.deadline = float("inf")
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class WorkerPool:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, monotonic() + _START)
 
     def _start_missing(self) -> None:
         for slot in self._slots:
@@ -162,7 +163,6 @@ class WorkerPool:
         for slot in self._slots:
             if slot.current is not None:
                 slot.following = self._start()
-                slot.following.deadline = monotonic() + _START
 
     def _look_at(self, slot: _Slot) -> None:
         """Handle changes of a slot's workers."""
@@ -176,44 +176,45 @@ class WorkerPool:
             if not following.process.is_alive():
                 slot.following = None
                 log.error("new worker %d did not start; keeping the old one", slot.number)
-            elif following.deadline <= monotonic():
-                # It would keep each later renewal waiting.
-                slot.following = None
-                log.error(
-                    "new worker %d was not ready within %g seconds; keeping the old one",
-                    *(slot.number, _START),
-                )
-                self._kill(following)
-                self._leaving.append(following)
+            elif self._gives_up(following, _KEEPING, slot.number):
+                slot.following = None  # it would keep each later renewal waiting
         if current is None:
             return
         if self._becomes_ready(current):
             self._failures = 0
             self._has_served = True
         if not current.process.is_alive():
-            self._replace(slot, current)
+            current.ready.close()
+            self._replace(slot, current, f"exited with {current.process.exitcode}")
+        elif self._gives_up(current, _STARTING, slot.number):
+            self._replace(slot, current, "was not ready in time")
 
     def _becomes_ready(self, worker: _Worker) -> bool:
         if not worker.is_ready and worker.ready.poll():
             with suppress(EOFError):  # it has exited without a message
                 worker.ready.recv()
-                worker.is_ready = True
+                worker.is_ready, worker.deadline = True, float("inf")
                 return True
         return False
 
-    def _replace(self, slot: _Slot, dead: _Worker) -> None:
-        dead.ready.close()
-        code = dead.process.exitcode
-        if slot.following is not None:
-            slot.succeed()
-        else:
-            slot.current = None
-        if dead.is_ready:
-            log.error("worker %d exited with %s; starting another", slot.number, code)
+    def _gives_up(self, worker: _Worker, message: str, number: int) -> bool:
+        """Return whether a worker took too long to be ready; if so, end it and log a message."""
+        if worker.deadline > monotonic():
+            return False
+        log.error(message, number, _START)
+        self._kill(worker)
+        self._leaving.append(worker)
+        return True
+
+    def _replace(self, slot: _Slot, lost: _Worker, what: str) -> None:
+        """Give the place of a worker, which ``what``, to its successor or to a new one."""
+        slot.succeed()
+        if lost.is_ready:
+            log.error("worker %d %s; starting another", slot.number, what)
             return
         self._failures += 1
         if self._failures == _TRIES * self.count:
-            log.error("workers keep exiting with %s before they are ready", code)
+            log.error("workers keep failing to start; the last one %s", what)
             if not self._has_served:
                 raise SystemExit(1)
         slot.start_at = monotonic() + min(_LONGEST_PAUSE, _PAUSE * self._failures)
