@@ -26,6 +26,7 @@ from sessiongate.v1.activities import activity_of
 from sessiongate.v1.session_pb2 import Activity, ActivityState
 from tests.core.documentation import activities, block
 from tests.core.real import Watched
+from tests.polling import eventually
 from tests.postgres import PASSWORD, STORED, Clients, Postgres, running_postgres
 from tests.servers import PATIENCE
 
@@ -294,9 +295,12 @@ def test_what_is_no_session_is_left_out_of_who_blocks(scene: Scene) -> None:
     scene.connect("BEGIN", CHANGE.format(3), "PREPARE TRANSACTION 'forgotten'")
     waits_for_it = scene.run(CHANGE.format(3))
     try:
-        told = scene.told()
-        while told[pid(waits_for_it)].blockers != {"0"}:
-            told = scene.told()
+
+        def is_settled(told: Doings) -> bool:  # the server names the blocker before the wait
+            doing = told[pid(waits_for_it)]
+            return doing.blockers == {"0"} and bool(doing.activity and doing.activity.wait)
+
+        told = eventually(scene.told, is_settled)
         found = scene.shown()[pid(waits_for_it)]
         assert found == Doing(told[pid(waits_for_it)].activity, frozenset())
         assert found.activity is not None
