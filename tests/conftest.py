@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let some of several processes begin with the tests that wait, and another with the browser's.
 
     Each begins with an equal share of the tests, and takes over those at the end of another's share
-    once it has none. So two wait while the others, and the browser, have the CPUs.
+    once it has none. So two wait while the others, and the browser, have the CPUs. They share the
+    tests that wait by modules, in each of which some need the same servers.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
@@ -111,9 +113,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         waits = item.get_closest_marker("long")
         browses = item.path.is_relative_to(own)
         (waiting if waits else browsing if browses else rest).append(item)
-    half = len(waiting) // 2
+    halves: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
+    for _, module in groupby(waiting, lambda item: item.path):
+        min(halves, key=len).extend(module)
     items.clear()
-    for first in (waiting[:half], browsing, waiting[half:]):
+    for first in (halves[0], browsing, halves[1]):
         others = max(0, share - len(first))
         items += first + rest[:others]
         del rest[:others]

@@ -34,8 +34,6 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from tests.core.test_service import Client, run
 
-pytestmark = pytest.mark.long
-
 _TEXTS = ["x%d", "😀" * 3000 + "%d", "\x00\u202e" * 2000 + "%d"]
 
 
