@@ -149,6 +149,7 @@ def test_make_starts_it() -> None:
     assert done.stdout.splitlines()[-1] == ".venv/bin/python -m demo"
 
 
+@pytest.mark.long
 def test_it_prints_what_the_readme_shows(demo: Demo) -> None:
     (make, start), *others = shown()
     assert make == "make demo"

@@ -257,6 +257,7 @@ def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed_as_documented(wheel, tmp_path_factory.mktemp("server"))
 
 
+@pytest.mark.long
 def test_the_documented_installation_runs_it(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands, folder = server, server.parents[2]
     settings = folder / "etc/sessiongate/sessiongate.toml"

@@ -239,6 +239,7 @@ def test_a_killed_core_comes_back_behind_its_guards(
         eventually(lambda: program.status("/v1/sessions", *user), lambda status: status == 200)
 
 
+@pytest.mark.long
 def test_users_come_and_go_while_it_runs(
     authority: Authority, server: Pair, files: CredentialFiles
 ) -> None:
@@ -287,6 +288,7 @@ def test_a_password_at_a_terminal_is_asked_for_twice_and_not_shown(tmp_path: Pat
     assert "swordfish" not in terminal.shown
 
 
+@pytest.mark.long
 def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
     authority: Authority, server: Pair, tmp_path: Path
 ) -> None:

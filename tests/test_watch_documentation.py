@@ -73,6 +73,7 @@ def without_numbers(text: str) -> str:
     return re.sub(r"retry: [1-5][0-9]{3}\n", "retry: SOME\n", text)
 
 
+@pytest.mark.long
 def test_the_stream_is_as_it_stands(served: Serving) -> None:
     command, output = example("curl")
     wanted = without_numbers(output)
@@ -118,6 +119,7 @@ def test_each_event_of_the_stream_is_in_the_table(served: Serving) -> None:
     assert {event.name for event in shown} <= names
 
 
+@pytest.mark.long
 def test_the_lines_of_a_pipe_are_as_they_stand(served: Serving) -> None:
     command, output = example("sessiongate watch")
     eventually(lambda: run(command, served), output.__eq__)

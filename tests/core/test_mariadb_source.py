@@ -117,6 +117,7 @@ def test_a_reading_connection_that_was_given_up_is_no_session(server: MariaDB) -
     asyncio.run(observe())
 
 
+@pytest.mark.long
 def test_a_statement_is_read_only_when_asked_for(server: MariaDB) -> None:
     statement = f"SELECT SLEEP({PATIENCE}), '{'ä' * MAX_STATEMENT_BYTES}'"
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 import httpx
+import pytest
 
 from tests.faults.beside import Beside
 from tests.faults.floods import SERVERS, serve
@@ -43,6 +44,7 @@ def url(what: str, place: str) -> str:
     return f"{SERVERS[what][0].format(place)}?name={name}&timeout={TIMEOUT}"
 
 
+@pytest.mark.long
 def test_a_server_that_answers_without_end_costs_only_its_source() -> None:
     with served() as places:
         sources = chain(*(("--source", url(*server)) for server in places.items()))

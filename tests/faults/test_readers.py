@@ -44,6 +44,7 @@ TLS_KINDS = KINDS if FULL else {name: KINDS[name] for name in ("plain", "events"
 OVERLOADED = "503 "  # an answer to callers beside readers that are just arriving
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
 def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
     raise_fd_limit()

@@ -12,6 +12,7 @@ from statistics import median
 from threading import Event
 
 import psutil
+import pytest
 
 from tests.credentials import CredentialFiles
 from tests.faults.documents import write_users
@@ -59,6 +60,7 @@ def visits(visitor: Visitor, document: Document) -> Sequence[tuple[Callable[[], 
     )
 
 
+@pytest.mark.long
 def test_nothing_grows_while_sessions_and_clients_come_and_go(tmp_path: Path) -> None:
     dice = random.Random(1)
     document = Document(tmp_path / "sessions.json", dice)

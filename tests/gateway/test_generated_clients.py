@@ -335,6 +335,7 @@ rules:
 """
 
 
+@pytest.mark.long
 def test_linters_find_nothing(described: Path) -> None:
     (described / "spectral.js").write_text(SPECTRAL)
     (described / "redocly.yaml").write_text(REDOCLY)
