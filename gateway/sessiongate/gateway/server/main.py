@@ -52,7 +52,7 @@ def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> No
 
     ``on_listening`` is called with the address, ``HOST:PORT`` with the actual port, once
     the gateway listens. Raises `ListenError` if it cannot listen, `FileError` if a file
-    cannot be used, and `SystemExit` with 1 if the workers keep exiting.
+    cannot be used, and `SystemExit` with 1 if no worker starts.
 
     On SIGHUP, and when a TLS file changes, new workers take over: responses in progress
     are finished, for up to `REQUEST_GRACE`.

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _SLACK = 1.0  # seconds for a worker to exit after its grace period
 _START = 60.0  # seconds for a worker to be ready
-_TRIES = 3  # workers in a row that may exit before they are ready
+_TRIES = 3  # workers in a row that may fail to start
 # Seconds before another is started then, times their number; and the longest pause.
 _PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
@@ -90,7 +90,7 @@ class WorkerPool:
         """Run the workers until SIGINT or SIGTERM; SIGHUP renews them.
 
         ``on_start`` is called once signals are handled. Raises `SystemExit` with 1 if
-        workers keep exiting before any was ready, and `LeftBehindError` at the end if
+        workers keep failing to start before any was ready, and `LeftBehindError` at the end if
         one does not exit.
         """
         with self._handling_signals():
