@@ -59,9 +59,10 @@ def run(
     *,
     stale_after: float = 30.0,
     timeout: float = 3600.0,
+    interval: float = 0.001,
     sources: Sequence[str] = ("fake:",),
 ) -> None:
-    options = {"interval": "0.001", "timeout": str(timeout)}
+    options = {"interval": str(interval), "timeout": str(timeout)}
 
     async def main() -> None:
         configs = [SourceConfig.parse(source, options) for source in sources]
@@ -399,6 +400,31 @@ def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that
         await stepping
 
     run(test, stale_after=7200)
+
+
+def test_a_source_is_read_again_at_once_if_it_took_too_long_to_show_what_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is unreachable until then, and has had its pause meanwhile."""
+    clock = Clock(monkeypatch)
+
+    async def test(scene: Scene) -> None:
+        table = scene.table
+        scene.source.show(f"{number}" for number in range(4 * STEP_CHANGES))
+        stepping = asyncio.create_task(scene.source.step())
+        await table.log.wait(table.revision, 60)
+        assert 0 < len(table) < 4 * STEP_CHANGES
+        clock.ahead += 3600 + 7200
+        async with asyncio.timeout(PATIENCE):
+            await stepping  # until it is read again
+        assert table.unreachable == ["fake"]
+        reading = asyncio.create_task(scene.source.step())
+        async with asyncio.timeout(PATIENCE):
+            while table.unreachable:
+                await table.log.wait(table.revision, 60)
+        reading.cancel()  # in time, so that the next one has an hour
+
+    run(test, stale_after=36000, interval=3600.0)
 
 
 def test_what_was_open_before_a_restart_is_unseen_until_its_source_answers(

@@ -157,7 +157,8 @@ class Runner:
             took = 0.0  # this process was stopped meanwhile: how long it took is not known
         pause = max(self.config.interval, min(took, self.config.timeout) * DUTY)
         following = elapsed() + pause + self.config.timeout + LATENESS
-        await self._accept(observation, requested, following)
+        if not await self._accept(observation, requested, following):
+            pause = 0.0  # the source has rested meanwhile
         self.counts.succeeded += 1
         self.counts.seconds += took
         return took, pause
@@ -188,8 +189,11 @@ class Runner:
             report.state = states.SOURCE_STATE_PENDING
         return report
 
-    async def _accept(self, observation: Observation, requested: float, following: float) -> None:
-        """Publish an observation requested at ``requested``; the next is due by ``following``."""
+    async def _accept(self, observation: Observation, requested: float, following: float) -> bool:
+        """Publish an observation requested at ``requested``; the next is due by ``following``.
+
+        Return whether that was done by then.
+        """
         observed, at = self._now(), elapsed()
         continues = self._table.source(self.name).reachable and requested <= self._due
         self._due = following
@@ -207,7 +211,7 @@ class Runner:
         self._report.last_success_time.FromNanoseconds(observed)
         if elapsed() >= following:  # outdated while it was written and shown
             self._lose(self._table.source(self.name).error or _LATE)
-            return
+            return False
         self._table.deadlines.set(self._overdue, following)
         self._table.deadlines.cancel(self._expire)
         self._table.set_source(
@@ -223,6 +227,7 @@ class Runner:
             self._is_failing = False
             log.warning("source %s is reachable again", self.name)
         self._log_completeness(self._sessions.completeness)
+        return True
 
     def _log_completeness(self, found: Completeness) -> None:
         """Log one line if the kind, not the number, of unreadable parts has changed."""
