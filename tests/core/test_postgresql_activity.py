@@ -345,6 +345,7 @@ def test_a_role_without_the_grant_knows_what_its_own_sessions_do(scene: Scene) -
     scene.admin.execute(f"CREATE ROLE bare LOGIN PASSWORD '{STORED}'")
     holder = scene.connect("SELECT pg_advisory_lock(1)")
     other = scene.run("SELECT pg_advisory_lock(1)")
+    scene.blocked(other)  # before the next one: who asks later waits for it, too
     own = scene.clients.add(scene.server.connect(user="bare"))
     own.pgconn.send_query(b"SELECT pg_advisory_lock_shared(1)")
     scene.blocked(other, own)
