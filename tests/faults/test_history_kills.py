@@ -85,6 +85,11 @@ def running(source: str, ledger: Path) -> Iterator[tuple[Client, Callable[[], No
             core.process.kill()
 
 
+def await_read(client: Client) -> None:
+    """Wait until the core has read its source: before, it lists nothing."""
+    eventually(client.list_sources, lambda found: found[0].HasField("last_success_time"))
+
+
 @contextmanager
 def churning(clients: Clients, client: Client, told: set[int]) -> Iterator[None]:
     """Let sessions come and go, and list them, until the context ends."""
@@ -112,6 +117,7 @@ def churning(clients: Clients, client: Client, told: set[int]) -> Iterator[None]
 
 def check(client: Client, clients: Clients, told: set[int]) -> None:
     """Check that all that was told of is known, once, and ended as it did."""
+    await_read(client)
     live = eventually(
         lambda: {session.id: int(session.user) for session in client.sessions()},
         lambda found: {*found.values()} == {*clients.alive},
@@ -160,7 +166,7 @@ def test_a_core_that_is_killed_forgets_nothing_that_it_told(tmp_path: Path) -> N
     lives = [clients.chance.uniform(0.3, times(0.6, 1.5)) for _ in range(times(3, 60))]
     for life in lives:
         with running(source, ledger) as (client, kill), churning(clients, client, told):
-            eventually(client.list_sources, lambda found: found[0].HasField("last_success_time"))
+            await_read(client)
             time.sleep(life)
             kill()
         with running(source, ledger) as (client, _):
