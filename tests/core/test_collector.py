@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -371,6 +371,14 @@ def test_a_core_whose_disk_hangs_from_the_start_becomes_ready_and_names_it(
     run(test)
 
 
+async def begun(scene: Scene, keys: Iterable[str]) -> asyncio.Task[None]:
+    """Let an observation of these sessions happen; return its task once a part of it is shown."""
+    scene.source.show(keys)
+    stepping = asyncio.create_task(scene.source.step())
+    await scene.table.log.wait(scene.table.revision, 60)
+    return stepping
+
+
 def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -378,9 +386,7 @@ def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that
 
     async def test(scene: Scene) -> None:
         table = scene.table
-        scene.source.show(f"{number}" for number in range(4 * STEP_CHANGES))
-        stepping = asyncio.create_task(scene.source.step())
-        await table.log.wait(table.revision, 60)
+        stepping = await begun(scene, map(str, range(4 * STEP_CHANGES)))
         assert 0 < len(table) < 4 * STEP_CHANGES
         clock.ahead += 3700
         table.deadlines.enforce()
@@ -391,9 +397,7 @@ def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that
         assert "not shown in time: the core is busy" in table.source("fake").error
         await scene.source.step()
         assert table.unreachable == []
-        scene.source.show(["new", *(f"{number}" for number in range(2 * STEP_CHANGES))])
-        stepping = asyncio.create_task(scene.source.step())
-        await table.log.wait(table.revision, 60)
+        stepping = await begun(scene, ["new", *map(str, range(2 * STEP_CHANGES))])
         clock.ahead += 3700
         table.deadlines.enforce()
         assert "not shown in time: the core is busy" in table.source("fake").error
@@ -410,9 +414,7 @@ def test_a_source_is_read_again_at_once_if_it_took_too_long_to_show_what_it_had(
 
     async def test(scene: Scene) -> None:
         table = scene.table
-        scene.source.show(f"{number}" for number in range(4 * STEP_CHANGES))
-        stepping = asyncio.create_task(scene.source.step())
-        await table.log.wait(table.revision, 60)
+        stepping = await begun(scene, map(str, range(4 * STEP_CHANGES)))
         assert 0 < len(table) < 4 * STEP_CHANGES
         clock.ahead += 3600 + 7200
         async with asyncio.timeout(PATIENCE):

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,27 +28,22 @@ def test_a_new_worker_that_hangs_is_given_up_and_the_next_one_takes_over(
     served: list[int] = []
 
     def renew() -> None:
-        try:
-            first = eventually(lambda: ready(tmp_path))
-            hangs.touch()
-            monkeypatch.setattr(workers, "_START", 0.1)
-            pool.renew()
-            eventually(lambda: "new worker 1 was not ready within 0.1 seconds" in caplog.text)
-            served.append(pool.processes()["worker 1"])
-            assert {*served} == first
-            # Nothing of it is left.
-            eventually(lambda: running() == first)
-            hangs.unlink()
-            monkeypatch.setattr(workers, "_START", 60.0)
-            pool.renew()
-            eventually(lambda: ready(tmp_path) - first == {pool.processes()["worker 1"]})
-            served.append(pool.processes()["worker 1"])
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+        first = eventually(lambda: ready(tmp_path))
+        hangs.touch()
+        monkeypatch.setattr(workers, "_START", 0.1)
+        pool.renew()
+        eventually(lambda: "new worker 1 was not ready within 0.1 seconds" in caplog.text)
+        served.append(pool.processes()["worker 1"])
+        assert {*served} == first
+        # Nothing of it is left.
+        eventually(lambda: running() == first)
+        hangs.unlink()
+        monkeypatch.setattr(workers, "_START", 60.0)
+        pool.renew()
+        eventually(lambda: ready(tmp_path) - first == {pool.processes()["worker 1"]})
+        served.append(pool.processes()["worker 1"])
 
-    renewing = threading.Thread(target=renew)
-    pool.run(renewing.start)
-    renewing.join()
+    run(pool, renew)
     assert len({*served}) == 2
 
 
@@ -61,18 +57,13 @@ def test_a_first_worker_that_hangs_is_given_up_and_another_one_started(
     monkeypatch.setattr(workers, "_TRIES", 1000)
 
     def mend() -> None:
-        try:
-            eventually(lambda: "worker 1 was not ready within 0.1 seconds; st" in caplog.text)
-            monkeypatch.setattr(workers, "_START", 60.0)
-            hangs.unlink()
-            found = eventually(lambda: ready(tmp_path))
-            eventually(lambda: running() == found == {pool.processes().get("worker 1")})
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+        eventually(lambda: "worker 1 was not ready within 0.1 seconds; st" in caplog.text)
+        monkeypatch.setattr(workers, "_START", 60.0)
+        hangs.unlink()
+        found = eventually(lambda: ready(tmp_path))
+        eventually(lambda: running() == found == {pool.processes().get("worker 1")})
 
-    mending = threading.Thread(target=mend)
-    pool.run(mending.start)
-    mending.join()
+    run(pool, mend)
     assert ready(tmp_path)
     assert not running()
 
@@ -90,6 +81,20 @@ def test_a_pool_whose_first_workers_all_hang_ends(
     assert ended.value.code == 1
     assert "workers keep failing to start; the last one was not ready in time" in caplog.text
     assert not running()
+
+
+def run(pool: WorkerPool, meanwhile: Callable[[], None]) -> None:
+    """Run a pool until something that is done meanwhile has ended."""
+
+    def do() -> None:
+        try:
+            meanwhile()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=do)
+    pool.run(thread.start)
+    thread.join()
 
 
 def work(hangs: Path, folder: Path, pipe: Connection) -> None:
